@@ -1,0 +1,1 @@
+"""The OCI core: the distribution API, its services, the server and the command line."""

@@ -1,0 +1,1 @@
+"""Bytes and rows: blob stores and databases. Knows nothing of HTTP, OCI or people."""
