@@ -1,0 +1,55 @@
+# `make run` and `make test` are all a fresh machine needs: git, make, and Python 3.11 or newer.
+PYTHON ?= python3
+PORT ?= 5000
+DATA ?= ./data
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fix clients conformance clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Packhouse needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(STAMP)
+
+run: $(STAMP)  ## start the registry on port 5000 (PORT=, DATA=)
+	@exec $(BIN)/packhouse serve --port $(PORT) --data $(DATA)
+
+clients: $(DEV_STAMP)  ## install the real clients the tests drive
+	$(BIN)/python tests/clients/install.py
+
+test: $(DEV_STAMP)  ## set up and run every test
+	$(BIN)/python tests/clients/install.py --background-go
+	$(BIN)/pytest --ignore tests/clients
+	$(BIN)/python tests/clients/install.py --wait
+	$(BIN)/pytest tests/clients
+
+check: $(DEV_STAMP)  ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fix: $(DEV_STAMP)  ## format, and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+conformance: $(DEV_STAMP)  ## run the OCI conformance suite against a fresh server
+	$(BIN)/python tests/clients/install.py
+	$(BIN)/pytest tests/clients/test_conformance.py
+
+clean:  ## remove the virtual environment and caches (never data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,257 @@
+-- Times are microseconds since 1970 UTC, sizes are bytes, booleans are smallint 0/1.
+-- Tokens in braces are the engine's own words for the same thing: see storage/migrations.
+
+-- Users, organizations, teams and robots share one id space, so that one membership table and one
+-- grants table serve all of them. Users and organizations also share one namespace of owners.
+create table accounts (
+    id {id},
+    kind {text} not null check (kind in ('user', 'organization', 'team', 'robot')),
+    name {text} not null unique,
+    owner_id bigint references accounts (id),
+    is_admin smallint not null default 0,
+    default_visibility smallint not null default 0,
+    password_hash {text},
+    password_version bigint not null default 0,
+    created_at bigint not null,
+    disabled_at bigint
+);
+
+-- Every user is a member of itself, so that roles are one join of members and grants.
+create table members (
+    user_id bigint not null references accounts (id),
+    group_id bigint not null references accounts (id),
+    role smallint not null default 1,
+    primary key (user_id, group_id)
+) {clustered};
+create index members_group on members (group_id, user_id);
+
+-- A project is the source repository that packages belong to: it carries visibility and roles.
+create table projects (
+    id {id},
+    owner_id bigint not null references accounts (id),
+    name {text} not null,
+    folded_name {text} not null,
+    visibility smallint not null default 0,
+    created_at bigint not null,
+    deleted_at bigint,
+    unique (owner_id, folded_name)
+);
+
+-- A package and its OCI repository are one row. own_visibility counts while no project is linked;
+-- visibility is the effective one, rewritten in the transaction that changes project or link.
+create table packages (
+    id {id},
+    owner_id bigint not null references accounts (id),
+    project_id bigint references projects (id),
+    format {text} not null default 'container',
+    name {text} not null,
+    repository {text} not null unique,
+    own_visibility smallint not null default 0,
+    visibility smallint not null default 0,
+    revision bigint not null default 0,
+    created_by bigint references accounts (id),
+    created_at bigint not null,
+    deleted_at bigint,
+    deletion_id bigint,
+    unique (owner_id, format, name)
+);
+create index packages_visible on packages (visibility, repository);
+create index packages_project on packages (project_id);
+
+-- resource_kind: 1 owner (accounts), 2 project, 3 package. role: 1 read, 2 write, 3 admin.
+create table grants (
+    grantee_id bigint not null references accounts (id),
+    resource_kind smallint not null,
+    resource_id bigint not null,
+    role smallint not null,
+    created_at bigint not null,
+    primary key (resource_kind, resource_id, grantee_id)
+) {clustered};
+create index grants_grantee on grants (grantee_id, resource_kind, resource_id);
+
+-- scopes: bits 1 read, 2 write, 4 delete, 8 admin. Only the SHA-256 of a token is kept.
+create table tokens (
+    id {id},
+    kind {text} not null,
+    account_id bigint not null references accounts (id),
+    project_id bigint references projects (id),
+    parent_id bigint references tokens (id),
+    hash {text} not null unique,
+    name {text} not null default '',
+    scopes smallint not null,
+    created_at bigint not null,
+    expires_at bigint,
+    revoked_at bigint,
+    last_used_at bigint
+);
+create index tokens_account on tokens (account_id, id);
+
+create table signing_keys (
+    kid {text} primary key,
+    purpose {text} not null,
+    secret {text} not null,
+    created_at bigint not null,
+    retired_at bigint
+);
+
+-- The bytes of a blob lie under an opaque key that is never used again.
+create table blobs (
+    id {id},
+    digest {text} not null unique,
+    size bigint not null,
+    store smallint not null default 0,
+    key {text} not null unique,
+    created_at bigint not null,
+    orphaned_at bigint,
+    damaged_at bigint
+);
+create index blobs_orphaned on blobs (orphaned_at) where orphaned_at is not null;
+
+create table repository_blobs (
+    repository_id bigint not null references packages (id),
+    blob_id bigint not null references blobs (id),
+    orphaned_at bigint,
+    primary key (repository_id, blob_id)
+) {clustered};
+create index repository_blobs_blob on repository_blobs (blob_id, repository_id);
+create index repository_blobs_orphaned on repository_blobs (orphaned_at) where orphaned_at is not null;
+
+-- Manifest bytes stand once per digest. encoding: 0 as they came, 1 zlib.
+create table manifest_contents (
+    id {id},
+    digest {text} not null unique,
+    size bigint not null,
+    encoding smallint not null default 0,
+    bytes {bytes} not null
+);
+
+create table manifests (
+    id {id},
+    repository_id bigint not null references packages (id),
+    content_id bigint not null references manifest_contents (id),
+    media_type {text} not null,
+    artifact_type {text} not null default '',
+    subject {text},
+    pushed_by bigint references accounts (id),
+    created_at bigint not null,
+    orphaned_at bigint,
+    deleted_at bigint,
+    deletion_id bigint,
+    unique (repository_id, content_id)
+);
+create index manifests_content on manifests (content_id);
+create index manifests_subject on manifests (repository_id, subject, id) where subject is not null;
+create index manifests_deleted on manifests (deleted_at) where deleted_at is not null;
+create index manifests_deletion on manifests (deletion_id) where deletion_id is not null;
+
+create table manifest_blobs (
+    manifest_id bigint not null references manifests (id),
+    repository_id bigint not null,
+    blob_id bigint not null,
+    primary key (manifest_id, blob_id),
+    foreign key (repository_id, blob_id) references repository_blobs (repository_id, blob_id)
+) {clustered};
+create index manifest_blobs_blob on manifest_blobs (repository_id, blob_id, manifest_id);
+
+create table manifest_children (
+    parent_id bigint not null references manifests (id),
+    child_id bigint not null references manifests (id),
+    primary key (parent_id, child_id)
+) {clustered};
+create index manifest_children_child on manifest_children (child_id, parent_id);
+
+create table tags (
+    repository_id bigint not null references packages (id),
+    name {text} not null,
+    manifest_id bigint not null references manifests (id),
+    created_at bigint not null,
+    updated_at bigint not null,
+    updated_by bigint references accounts (id),
+    primary key (repository_id, name)
+) {clustered};
+create index tags_manifest on tags (manifest_id, name);
+
+-- Who moved a tag when; content_id null: the tag was deleted.
+create table tag_history (
+    id {id},
+    repository_id bigint not null references packages (id),
+    name {text} not null,
+    content_id bigint references manifest_contents (id),
+    changed_by bigint references accounts (id),
+    changed_at bigint not null
+);
+create index tag_history_tag on tag_history (repository_id, name, id);
+create index tag_history_content on tag_history (content_id);
+
+-- One deletion hides a manifest, the children nothing else holds, its referrers and their tags.
+create table deletions (
+    id {id},
+    repository_id bigint not null references packages (id),
+    reason {text} not null,
+    deleted_by bigint references accounts (id),
+    deleted_at bigint not null
+);
+
+create table deleted_tags (
+    deletion_id bigint not null references deletions (id),
+    repository_id bigint not null references packages (id),
+    name {text} not null,
+    manifest_id bigint not null references manifests (id),
+    primary key (deletion_id, name)
+) {clustered};
+create index deleted_tags_manifest on deleted_tags (manifest_id);
+
+-- An upload's id is signed and needs no row; the row comes with the first segment, or when it ends.
+create table uploads (
+    id {text} primary key,
+    repository {text} not null,
+    account_id bigint not null,
+    offset_bytes bigint not null default 0,
+    created_at bigint not null,
+    updated_at bigint not null,
+    closed_at bigint
+) {clustered};
+create index uploads_updated on uploads (updated_at);
+
+create table upload_segments (
+    upload_id {text} not null references uploads (id),
+    start_byte bigint not null,
+    size bigint not null,
+    store smallint not null default 0,
+    key {text} not null,
+    sha256 {text} not null,
+    sha512 {text},
+    primary key (upload_id, start_byte)
+) {clustered};
+
+-- Objects no row names any more; removed once `due_at` has passed.
+create table trash (
+    store smallint not null,
+    key {text} not null,
+    due_at bigint not null,
+    primary key (store, key)
+) {clustered};
+create index trash_due on trash (due_at);
+
+-- The outbox: written in the transaction of the change, numbered for feeds when delivered.
+create table events (
+    id {id},
+    kind {text} not null,
+    account_id bigint,
+    token_id bigint,
+    owner_id bigint,
+    package_id bigint,
+    subject {text} not null default '',
+    detail {text} not null default '',
+    created_at bigint not null,
+    published_seq bigint unique,
+    delivered_at bigint
+);
+create index events_undelivered on events (id) where delivered_at is null;
+
+create table leases (
+    name {text} primary key,
+    holder {text} not null,
+    fence bigint not null,
+    held_until bigint not null
+);
