@@ -1,0 +1,176 @@
+"""Names: the grammar of every owner, project, repository, tag and reference.
+
+Reading list: OCI distribution-spec, "Pulling manifests" (repository and tag grammars); OCI
+image-spec, descriptor.md, "Digests".
+
+Patterns are ASCII, possessive and matched in full against one component at a time: linear in the
+input, and no newline slips past the end.
+"""
+
+import re
+from dataclasses import dataclass
+
+from storage.digest import Digest, quoted
+from storage.errors import Invalid, NameInvalid
+
+MAX_REPOSITORY_LENGTH = 255
+"""Characters of a whole repository name.
+
+The specification warns that many clients cap host and name together at 255; how long our host is
+in front of a client is unknown here, so the name may use all of it. Names we make up ourselves
+(slugs) stop at 200 and leave the host 55.
+"""
+
+RESERVED_OWNERS = frozenset(
+    {
+        "-",
+        "_",
+        "admin",
+        "api",
+        "auth",
+        "cache",
+        "healthz",
+        "library",
+        "login",
+        "maven",
+        "metrics",
+        "npm",
+        "nuget",
+        "packhouse",
+        "readyz",
+        "rubygems",
+        "static",
+        "token",
+        "v2",
+    }
+)
+"""First path segments of our own routes, and names that would mislead; nobody may own them."""
+
+RESERVED_FORMATS = frozenset(
+    {
+        "cargo",
+        "composer",
+        "conda",
+        "debian",
+        "generic",
+        "go",
+        "maven",
+        "npm",
+        "nuget",
+        "pypi",
+        "rpm",
+        "rubygems",
+    }
+)
+"""Reserved for ever as the second of three or more components: `acme/debian` is an image."""
+
+_COMPONENT = re.compile(r"[a-z0-9]++(?:(?:\.|__?+|-++)[a-z0-9]++)*+")
+_OWNER = re.compile(r"[a-z0-9]++(?:-[a-z0-9]++)*+")
+_OWNER_LENGTH = 39
+_PROJECT = re.compile(r"[A-Za-z0-9._-]{1,100}+")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}+")
+
+
+class OneComponentName(NameInvalid):
+    """`app` where `owner/app` is wanted: HEAD answers 404, or docker retries for ever."""
+
+
+class TagInvalid(Invalid):
+    """A tag or reference that the grammar refuses."""
+
+
+class Tag(str):
+    """A tag that `parse_tag` accepted."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryName:
+    """A name under /v2/: the owner, and one or more further components."""
+
+    owner: str
+    rest: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "/".join((self.owner, *self.rest))
+
+    @property
+    def is_format_path(self) -> bool:
+        """True for `owner/<reserved format>/name…`, which a package of that format lives at."""
+        return len(self.rest) > 1 and self.rest[0] in RESERVED_FORMATS
+
+
+def parse_repository(text: str) -> RepositoryName:
+    """Read a repository name by the specification's grammar, with our owner as its first component.
+
+    A reserved owner is not refused here: it owns nothing, so its names are unknown like any other.
+    Raises NameInvalid, and OneComponentName for a name without an owner.
+    """
+    if len(text) > MAX_REPOSITORY_LENGTH:
+        raise NameInvalid(
+            f"repository name {quoted(text)} is too long: use at most {MAX_REPOSITORY_LENGTH} "
+            f"characters, not {len(text)}"
+        )
+    owner, *rest = text.split("/")
+    for component in (owner, *rest):
+        if not _COMPONENT.fullmatch(component):
+            raise NameInvalid(_component_message(text, component))
+    if not rest:
+        raise OneComponentName(f"names are owner/image: try <you>/{text}")
+    _check_owner(owner)
+    return RepositoryName(owner, tuple(rest))
+
+
+def parse_owner(text: str) -> str:
+    """Read the name of a user or organization, folded to lower case. Raises NameInvalid."""
+    owner = text.lower() if text.isascii() else text
+    _check_owner(owner)
+    if owner in RESERVED_OWNERS:
+        raise NameInvalid(f"owner name {quoted(text)} is reserved: choose another")
+    return owner
+
+
+def parse_project(text: str) -> str:
+    """Read a project's own name, case kept (it is unique without case). Raises NameInvalid."""
+    if not _PROJECT.fullmatch(text) or text in (".", "..") or text.lower().endswith(".git"):
+        raise NameInvalid(
+            f"project name {quoted(text)} is not valid: use letters, digits, '_', '.', '-' "
+            "(at most 100), not '.', '..' or a name that ends in '.git'"
+        )
+    return text
+
+
+def parse_tag(text: str) -> Tag:
+    """Read a tag. Raises TagInvalid."""
+    if not _TAG.fullmatch(text):
+        raise TagInvalid(
+            f"tag {quoted(text)} is not valid: use letters, digits, '_', '.', '-' (at most 128), "
+            "beginning with a letter, a digit or '_'"
+        )
+    return Tag(text)
+
+
+def parse_reference(text: str) -> Digest | Tag:
+    """Read what follows /manifests/: a digest if it holds a colon, else a tag.
+
+    Raises DigestInvalid, TagInvalid.
+    """
+    return Digest.parse(text) if ":" in text else parse_tag(text)
+
+
+def _check_owner(owner: str) -> None:
+    if len(owner) > _OWNER_LENGTH or not _OWNER.fullmatch(owner):
+        raise NameInvalid(
+            f"owner name {quoted(owner)} is not valid: use lower-case letters and digits, with "
+            f"single '-' between them (at most {_OWNER_LENGTH})"
+        )
+
+
+def _component_message(text: str, component: str) -> str:
+    if component.isascii() and _COMPONENT.fullmatch(component.lower()):
+        return f"repository name {quoted(text)} is not valid: use lower case"
+    return (
+        f"repository name {quoted(text)} is not valid at {quoted(component)}: use lower-case "
+        "letters and digits, with '.', '_', '__' or '-' between them, in components split by '/'"
+    )
