@@ -5,10 +5,21 @@ exactly one call under a key that was never used before and is never used again,
 to, replaces or races for somebody else's bytes. Rows say which key holds which digest.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from storage.digest import Digest
+
+PIECE = 1024 * 1024
+"""Bytes that `read` yields at most at a time."""
+
+_GATHER = 512 * 1024
+_HASH_IN_THREAD = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +57,96 @@ class BlobStore(Protocol):
 
     def list(self) -> AsyncIterator[Stored]:
         """Yield every object, in any order: for garbage collection and fsck only."""
+
+
+@dataclass(frozen=True, slots=True)
+class HashedObject:
+    """An object and the digests of exactly the bytes that were written, by algorithm."""
+
+    key: str
+    size: int
+    digests: Mapping[str, Digest]
+
+
+async def write_hashed(
+    store: BlobStore, chunks: AsyncIterator[bytes], algorithms: Sequence[str] = ("sha256",)
+) -> HashedObject:
+    """Write `chunks` and digest them on the way: no driver sees bytes that are not hashed.
+
+    Small chunks are gathered into pieces of 512 KiB or more. Raises what `chunks` raises, NoSpace.
+    """
+    hashes = _Hashes(algorithms)
+    async with closing(_hashing(chunks, hashes)) as pieces:
+        stored = await store.write(pieces)
+    return HashedObject(stored.key, stored.size, hashes.digests())
+
+
+async def rehash(store: BlobStore, key: str, algorithm: str) -> Digest:
+    """Read a whole object and digest it. Raises BlobMissing."""
+    hashes = _Hashes((algorithm,))
+    async with closing(store.read(key)) as pieces:
+        async for piece in pieces:
+            await asyncio.to_thread(hashes.update, piece)
+    return hashes.digests()[algorithm]
+
+
+async def concatenated(store: BlobStore, keys: Sequence[str]) -> AsyncIterator[bytes]:
+    """Yield the bytes of several objects, one after the other. Raises BlobMissing."""
+    for key in keys:
+        async with closing(store.read(key)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+@asynccontextmanager
+async def closing(chunks: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Close a generator when the block ends, not when the collector finds its open file."""
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+
+
+class _Hashes:
+    """The running digests of one stream."""
+
+    def __init__(self, algorithms: Sequence[str]) -> None:
+        self._running = {algorithm: hashlib.new(algorithm) for algorithm in algorithms}
+
+    def update(self, piece: bytes) -> None:
+        for running in self._running.values():
+            running.update(piece)
+
+    def digests(self) -> dict[str, Digest]:
+        return {
+            name: Digest(f"{name}:{hash_.hexdigest()}") for name, hash_ in self._running.items()
+        }
+
+
+async def _hashing(chunks: AsyncIterator[bytes], hashes: _Hashes) -> AsyncIterator[bytes]:
+    """Yield gathered chunks; a thread hashes each piece while the driver writes it."""
+    loop = asyncio.get_running_loop()
+    async with closing(_gathered(chunks)) as pieces:
+        async for piece in pieces:
+            if len(piece) <= _HASH_IN_THREAD:
+                hashes.update(piece)
+                yield piece
+            else:
+                hashed = loop.run_in_executor(None, hashes.update, piece)
+                yield piece
+                await hashed
+
+
+async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Join small chunks into pieces of _GATHER bytes or a little more; a large one passes as is."""
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size >= _GATHER:
+            yield b"".join(parts)
+            parts, size = [], 0
+    if size:
+        yield b"".join(parts)
