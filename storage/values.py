@@ -1,0 +1,39 @@
+"""What both engines keep alike, checked before either sees it.
+
+SQLite would store a NUL inside text, and a float in a bigint column; PostgreSQL refuses both. A
+value that only one engine takes is a bug that waits for the other, so the drivers share one door.
+"""
+
+from collections.abc import Sequence
+
+from storage.database import Value
+from storage.errors import Invalid
+
+SMALLEST, LARGEST = -(2**63), 2**63 - 1
+
+
+def check_values(values: Sequence[Value]) -> None:
+    """Pass what a statement may be given: 64-bit integers, text without NUL, bytes and None.
+
+    Raises Invalid for a value that came from a client, TypeError for a type that never binds.
+    """
+    for position, value in enumerate(values, 1):
+        if isinstance(value, str):
+            _check_text(position, value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            if not SMALLEST <= value <= LARGEST:
+                raise Invalid(f"the number {value:.3e} is out of range: use at most {LARGEST}")
+        elif value is not None and not isinstance(value, bytes):
+            raise TypeError(f"${position} is {type(value).__name__}: bind str, int, bytes or None")
+
+
+def _check_text(position: int, text: str) -> None:
+    if "\0" in text:
+        raise Invalid(f"text {position} contains a NUL character: remove it")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise Invalid(
+                f"text {position} contains half of a surrogate pair at {error.start}: send UTF-8"
+            ) from error
