@@ -214,9 +214,9 @@ def test_a_reference_is_a_digest_or_a_tag() -> None:
 def test_a_hostile_name_costs_nothing_and_its_message_is_short(
     parse: Callable[[str], object], text: str
 ) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(Invalid) as refused:
         parse(text)
     assert refused.value.message.isascii()
     assert len(refused.value.message) < 1_000
-    assert time.perf_counter() - began < 0.2
+    assert time.thread_time() - began < 0.2
