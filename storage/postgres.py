@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -109,7 +108,7 @@ class PostgresDatabase(Database):
                 except _RETRY:
                     if attempt == ATTEMPTS - 1:
                         raise
-            await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - no secret
+            await asyncio.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311
         raise AssertionError("unreachable")
 
     async def execute(self, sql: str, *args: Value) -> int:
@@ -167,14 +166,14 @@ class PostgresDatabase(Database):
                 try:
                     yield connection
                 except asyncpg.InterfaceError as error:
-                    if connection.is_closed():
+                    if _is_lost(connection):
                         raise _translate(error) from error
                     raise  # wrong arguments for a statement: a bug of ours
         except _GONE as error:
             raise _translate(error) from error
         finally:
             self._running -= 1
-            if not self._running:
+            if self._closed and not self._running:
                 self._idle.set()
 
 
@@ -193,11 +192,12 @@ class _Patient:
 
 def split_url(url: str) -> tuple[str, int]:
     """Take `statement_cache_size` out of the URL, which the server would not understand."""
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    size = next((int(value) for key, value in query if key == "statement_cache_size"), 100)
-    kept = urlencode([pair for pair in query if pair[0] != "statement_cache_size"])
-    return urlunsplit(parts._replace(query=kept)), size
+    base, _, query = url.partition("?")
+    pairs = [pair for pair in query.split("&") if pair]
+    ours = [pair for pair in pairs if pair.startswith("statement_cache_size=")]
+    kept = "&".join(pair for pair in pairs if pair not in ours)
+    size = int(ours[-1].partition("=")[2]) if ours else 100
+    return f"{base}?{kept}" if kept else base, size
 
 
 async def _create_json_each(tx: Transaction) -> None:
@@ -217,6 +217,14 @@ def _rows_changed(status: str) -> int:
     """Read "INSERT 0 3", "UPDATE 2"; "CREATE TABLE" is none."""
     count = status.rpartition(" ")[2]
     return int(count) if count.isdigit() else 0
+
+
+def _is_lost(connection: Any) -> bool:
+    try:
+        closed: bool = connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool has thrown it away already
+        return True
+    return closed
 
 
 def _translate(error: Exception) -> PackhouseError:

@@ -22,7 +22,7 @@ def check_values(values: Sequence[Value]) -> None:
             _check_text(position, value)
         elif isinstance(value, int) and not isinstance(value, bool):
             if not SMALLEST <= value <= LARGEST:
-                raise Invalid(f"the number {value:.3e} is out of range: use at most {LARGEST}")
+                raise Invalid(f"a number is out of range: use {SMALLEST} to {LARGEST}")
         elif value is not None and not isinstance(value, bytes):
             raise TypeError(f"${position} is {type(value).__name__}: bind str, int, bytes or None")
 

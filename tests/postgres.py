@@ -47,9 +47,9 @@ class PostgresServer:
         self._run("initdb", "-D", data, "-U", "packhouse", "-E", "UTF8", "-A", "trust", "-N")
         self.port = free_port()
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        where = ["-D", data, "-k", self._directory, "-p", str(self.port)]
         self._process = subprocess.Popen(
-            [self._binaries / "postgres", "-D", data, "-k", self._directory]
-            + ["-p", str(self.port), *settings],
+            [self._binaries / "postgres", *where, *settings],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
