@@ -51,6 +51,13 @@ class Registry:
             raise RuntimeError(f"packhouse {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout.strip()
 
+    @contextmanager
+    def doomed_token(self) -> Iterator[str]:
+        """A token of alice's that is good inside the block, and revoked after it."""
+        token = self.admin("token", "create", "--user", self.user)
+        yield token
+        self.admin("token", "revoke", token)
+
     def http(self, user: str = "", secret: str = "") -> httpx.Client:
         """A client of the API that signs in as alice, or as somebody else."""
         who = (user or self.user, secret or self.token)

@@ -1,9 +1,7 @@
 """docker, with a dockerd of the tests' own: what most people's first contact is."""
 
-import subprocess
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.clients import images
@@ -87,9 +85,7 @@ def test_an_image_is_pulled_by_its_digest(docker: Shell, repository: str, tmp_pa
     assert image_id(docker, f"{repository}@{digest}") == pushed
 
 
-def test_a_manifest_list_is_made_and_pulled(
-    docker: Shell, repository: str, tmp_path: Path
-) -> None:
+def test_a_manifest_list_is_made_and_pulled(docker: Shell, repository: str, tmp_path: Path) -> None:
     for arch in ("amd64", "arm64"):
         name = f"{repository}:{arch}"
         load(docker, tmp_path / f"{arch}.tar", name, platform=f"linux/{arch}")
@@ -128,9 +124,7 @@ def test_a_public_image_is_pulled_without_login(
 
 
 def test_a_wrong_password_is_refused(run: Shell, registry: Registry) -> None:
-    said = run.fails(
-        "docker", "login", "-u", registry.user, "-p", "wrong-password", registry.host
-    )
+    said = run.fails("docker", "login", "-u", registry.user, "-p", "wrong-password", registry.host)
     assert "unauthorized" in said
 
 

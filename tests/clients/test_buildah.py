@@ -1,0 +1,105 @@
+"""buildah: build without a network, push, pull, and layers cached in the registry."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.clients.server import Registry
+from tests.clients.shell import Shell
+
+CONTAINERFILE = "FROM scratch\nCOPY one /one\nCOPY two /two\nLABEL made=here\n"
+BUILD = ("buildah", "build", "--isolation", "chroot", "--layers", "--tls-verify=false")
+
+
+@pytest.fixture
+def buildah(run: Shell, registry: Registry) -> Shell:
+    """A shell in which alice is logged in."""
+    return login(run, registry, registry.user, registry.password)
+
+
+def login(run: Shell, registry: Registry, user: str, secret: str) -> Shell:
+    run("buildah", "login", "--tls-verify=false", "-u", user, "-p", secret, registry.host)
+    return run
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    directory = tmp_path / "source"
+    directory.mkdir()
+    (directory / "Containerfile").write_text(CONTAINERFILE)
+    (directory / "one").write_text("one")
+    (directory / "two").write_text("two" * 10_000)
+    return directory
+
+
+def test_an_image_is_built_pushed_and_pulled(buildah: Shell, repository: str, source: Path) -> None:
+    image = f"{repository}:v1"
+    buildah(*BUILD, "-t", image, source)
+    buildah("buildah", "push", "--tls-verify=false", image)
+    buildah("buildah", "rmi", "--all", "--force")
+    buildah("buildah", "pull", "--tls-verify=false", image)
+    described = buildah("buildah", "inspect", "--type", "image", image)
+    assert '"made": "here"' in described
+
+
+def test_layers_are_cached_in_the_registry(buildah: Shell, repository: str, source: Path) -> None:
+    cache = ("--cache-to", f"{repository}-cache", "--cache-from", f"{repository}-cache")
+    first = buildah.run(*BUILD, *cache, "-t", "first", source)
+    assert first.returncode == 0
+    assert "Pushing cache" in first.stdout + first.stderr
+    buildah("buildah", "rmi", "--all", "--force")
+    second = buildah.run(*BUILD, *cache, "-t", "second", source)
+    assert second.returncode == 0
+    assert "Cache pulled from remote" in second.stdout + second.stderr
+
+
+def test_a_manifest_list_is_pushed(buildah: Shell, repository: str, source: Path) -> None:
+    for arch in ("amd64", "arm64"):
+        buildah(*BUILD, "--no-cache", "--platform", f"linux/{arch}", "--manifest", "all", source)
+    target = f"docker://{repository}:all"
+    buildah("buildah", "manifest", "push", "--all", "--tls-verify=false", "all", target)
+    said = buildah("skopeo", "inspect", "--raw", "--tls-verify=false", target)
+    assert set(re.findall(r'"architecture": ?"(\w+)"', said)) == {"amd64", "arm64"}
+
+
+def test_a_build_starts_from_a_pushed_image(buildah: Shell, repository: str, source: Path) -> None:
+    buildah(*BUILD, "-t", f"{repository}:base", source)
+    buildah("buildah", "push", "--tls-verify=false", f"{repository}:base")
+    buildah("buildah", "rmi", "--all", "--force")
+    (source / "Containerfile").write_text(f"FROM {repository}:base\nCOPY one /three\n")
+    buildah(*BUILD, "-t", f"{repository}:child", source)
+    buildah("buildah", "push", "--tls-verify=false", f"{repository}:child")
+
+
+def test_a_wrong_password_is_refused(run: Shell, registry: Registry) -> None:
+    options = ["--tls-verify=false", "-u", registry.user, "-p", "wrong-password"]
+    said = run.fails("buildah", "login", *options, registry.host)
+    assert "invalid username/password" in said
+
+
+def test_a_revoked_token_is_refused(
+    run: Shell, registry: Registry, repository: str, source: Path
+) -> None:
+    run(*BUILD, "-t", f"{repository}:v1", source)
+    with registry.doomed_token() as token:
+        login(run, registry, registry.user, token)
+    said = run.fails("buildah", "push", "--tls-verify=false", f"{repository}:v1")
+    assert "unauthorized" in said
+
+
+def test_a_reader_cannot_push(
+    run: Shell, registry: Registry, repository: str, source: Path
+) -> None:
+    login(run, registry, registry.reader, registry.reader_password)
+    run(*BUILD, "-t", f"{repository}:v1", source)
+    said = run.fails("buildah", "push", "--tls-verify=false", f"{repository}:v1")
+    assert "denied" in said
+
+
+def test_a_name_without_an_owner_is_explained(
+    buildah: Shell, registry: Registry, source: Path
+) -> None:
+    image = f"{registry.host}/alpine:v1"
+    buildah(*BUILD, "-t", image, source)
+    assert "owner/image" in buildah.fails("buildah", "push", "--tls-verify=false", image)
