@@ -67,7 +67,7 @@ async def test_a_work_cannot_end_the_transaction_of_others(db: SqliteDatabase) -
     results = await asyncio.gather(
         db.execute(INSERT, "a"), db.write(work), db.execute(INSERT, "b"), return_exceptions=True
     )
-    assert results[0::2] == [1, 1]
+    assert [results[0], results[2]] == [1, 1]
     assert isinstance(results[1], RuntimeError)
     assert await count(db) == 2
 
@@ -80,7 +80,7 @@ async def test_a_full_disk_is_no_space_for_the_work_that_fills_it(db: SqliteData
     results = await asyncio.gather(
         db.execute(INSERT, "a"), db.write(work), db.execute(INSERT, "b"), return_exceptions=True
     )
-    assert results[0::2] == [1, 1]
+    assert [results[0], results[2]] == [1, 1]
     assert isinstance(results[1], NoSpace)
     assert await count(db) == 2
 
