@@ -7,7 +7,7 @@ so that one test can prepare every one of them on both engines.
 
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 Value = str | int | bytes | None
 """What binds to a parameter. Sizes are bytes, times are microseconds since 1970 UTC."""
@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Row(Protocol):
     """One result row: columns by name or by position."""
 
-    def __getitem__(self, key: str | int, /) -> Value: ...
+    def __getitem__(self, key: str | int, /) -> Any: ...
 
 
 class Transaction(Protocol):

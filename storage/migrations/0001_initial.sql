@@ -107,9 +107,12 @@ create table blobs (
 );
 create index blobs_orphaned on blobs (orphaned_at) where orphaned_at is not null;
 
+-- uploaded_at: pushed or mounted here and not yet named by a manifest since. A blob is readable
+-- while it is set or a live manifest names it. orphaned_at only suggests work to gc.
 create table repository_blobs (
     repository_id bigint not null references packages (id),
     blob_id bigint not null references blobs (id),
+    uploaded_at bigint,
     orphaned_at bigint,
     primary key (repository_id, blob_id)
 ) {clustered};

@@ -1,0 +1,161 @@
+"""Accounts: users and organizations, and the grants that give them roles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auth.passwords import hash_password
+from auth.principals import Role, Visibility
+from storage.clock import Clock
+from storage.database import Database, Row, Transaction
+from storage.errors import Conflict, Invalid, NotFound
+from storage.names import parse_owner
+
+OWNER, PROJECT, PACKAGE = 1, 2, 3
+"""Kinds of resource a grant may name."""
+
+INSERT_ACCOUNT = """
+insert into accounts (kind, name, is_admin, password_hash, created_at)
+values ($1, $2, $3, $4, $5) on conflict (name) do nothing returning id
+"""
+INSERT_MEMBER = """
+insert into members (user_id, group_id, role) values ($1, $2, $3)
+on conflict (user_id, group_id) do update set role = excluded.role
+"""
+UPSERT_GRANT = """
+insert into grants (grantee_id, resource_kind, resource_id, role, created_at)
+values ($1, $2, $3, $4, $5)
+on conflict (resource_kind, resource_id, grantee_id) do update set role = excluded.role
+"""
+DELETE_GRANT = """
+delete from grants where resource_kind = $1 and resource_id = $2 and grantee_id = $3
+"""
+FIND_ACCOUNT = """
+select id, kind, name, is_admin, password_hash, password_version, default_visibility, created_at,
+  disabled_at
+from accounts where name = $1
+"""
+LIST_ACCOUNTS = """
+select id, kind, name, is_admin, created_at, disabled_at from accounts
+where name > $1 and kind in ('user', 'organization') order by name limit 1000
+"""
+SET_PASSWORD = """
+update accounts set password_hash = $2, password_version = password_version + 1
+where name = $1 and kind = 'user'
+"""
+DISABLE_ACCOUNT = "update accounts set disabled_at = $2 where name = $1 and disabled_at is null"
+ENABLE_ACCOUNT = "update accounts set disabled_at = null where name = $1"
+ANY_ACCOUNT = "select id from accounts order by id limit 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user or an organization."""
+
+    id: int
+    kind: str
+    name: str
+    is_admin: bool
+    password_hash: str | None
+    password_version: int
+    default_visibility: Visibility
+    disabled: bool
+
+
+async def insert_user(
+    tx: Transaction, name: str, password_hash: str | None, at: int, *, admin: bool
+) -> int | None:
+    """Insert a user that owns its namespace; None if the name is taken."""
+    row = await tx.fetch_one(INSERT_ACCOUNT, "user", name, int(admin), password_hash, at)
+    if row is None:
+        return None
+    user_id: int = row["id"]
+    await tx.execute(INSERT_MEMBER, user_id, user_id, Role.ADMIN)
+    await tx.execute(UPSERT_GRANT, user_id, OWNER, user_id, Role.ADMIN, at)
+    return user_id
+
+
+class Accounts:
+    """Makes accounts, gives them roles, switches them off."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def find(self, name: str) -> Account | None:
+        """Return an account by name."""
+        row = await self._database.fetch_one(FIND_ACCOUNT, name)
+        if row is None:
+            return None
+        return Account(
+            id=row["id"],
+            kind=row["kind"],
+            name=row["name"],
+            is_admin=bool(row["is_admin"]),
+            password_hash=row["password_hash"],
+            password_version=row["password_version"],
+            default_visibility=Visibility(row["default_visibility"]),
+            disabled=row["disabled_at"] is not None,
+        )
+
+    async def get(self, name: str, *kinds: str) -> Account:
+        """Return an account by name, of one of `kinds` if any are given. Raises NotFound."""
+        account = await self.find(name)
+        if account is None or (kinds and account.kind not in kinds):
+            raise NotFound(f"there is no {' or '.join(kinds) or 'account'} named {name!r}")
+        return account
+
+    async def create_user(self, name: str, password: str | None, *, admin: bool = False) -> int:
+        """Make a user that owns the namespace of its name. Raises NameInvalid, Conflict."""
+        name = parse_owner(name)
+        hashed = None if password is None else hash_password(password)
+        at = self._clock()
+        made = await self._database.write(lambda tx: insert_user(tx, name, hashed, at, admin=admin))
+        if made is None:
+            raise Conflict(f"the name {name!r} is taken")
+        return made
+
+    async def create_organization(self, name: str, creator: str | None = None) -> int:
+        """Make an organization, with `creator` as its owner. Raises NameInvalid, Conflict."""
+        name = parse_owner(name)
+        owner = None if creator is None else await self.get(creator, "user")
+        at = self._clock()
+
+        async def work(tx: Transaction) -> int | None:
+            row = await tx.fetch_one(INSERT_ACCOUNT, "organization", name, 0, None, at)
+            if row is not None and owner is not None:
+                await tx.execute(UPSERT_GRANT, owner.id, OWNER, row["id"], Role.ADMIN, at)
+            return None if row is None else row["id"]
+
+        made = await self._database.write(work)
+        if made is None:
+            raise Conflict(f"the name {name!r} is taken")
+        return made
+
+    async def grant(self, kind: int, resource_id: int, grantee: str, role: Role) -> None:
+        """Give an account a role on a resource (NONE takes it away). Raises NotFound, Invalid."""
+        account = await self.get(grantee)
+        if account.kind == "organization":
+            raise Invalid("a role is given to a user or a team, not to an organization")
+        if role is Role.NONE:
+            await self._database.execute(DELETE_GRANT, kind, resource_id, account.id)
+            return
+        await self._database.execute(
+            UPSERT_GRANT, account.id, kind, resource_id, int(role), self._clock()
+        )
+
+    async def set_password(self, name: str, password: str) -> None:
+        """Replace a user's password; bearers made with the old one end. Raises NotFound."""
+        if not await self._database.execute(SET_PASSWORD, name, hash_password(password)):
+            raise NotFound(f"there is no user named {name!r}")
+
+    async def set_enabled(self, name: str, *, enabled: bool) -> None:
+        """Switch an account off or on; every request of it ends at once. Raises NotFound."""
+        await self.get(name, "user")
+        if enabled:
+            await self._database.execute(ENABLE_ACCOUNT, name)
+        else:
+            await self._database.execute(DISABLE_ACCOUNT, name, self._clock())
+
+    async def list(self, after: str = "") -> Sequence[Row]:
+        """Return up to 1,000 users and organizations with names above `after`."""
+        return await self._database.fetch(LIST_ACCOUNTS, after)

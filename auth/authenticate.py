@@ -1,0 +1,99 @@
+"""From an Authorization header to a Principal.
+
+The same token works as Basic password (under any user name), as Bearer, and bare. Passwords are
+accepted at the sign-in doors only: everywhere else they would cost an argon2id hash a request.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from auth.accounts import Accounts
+from auth.errors import NotSignedIn
+from auth.jwt import Bearers
+from auth.passwords import Passwords
+from auth.principals import ANONYMOUS, Principal
+from auth.tokens import KINDS, Tokens, looks_like_token
+
+MAX_HEADER_BYTES = 64 * 1024
+
+_ANONYMOUS_BEARER = "QQ=="
+"""What Homebrew sends to say that it has no credentials."""
+
+_WRONG = "wrong user name, password or token"
+
+
+class Authenticator:
+    """Finds out who asks; whether they may is judged later, from rows."""
+
+    def __init__(
+        self, accounts: Accounts, tokens: Tokens, bearers: Bearers, passwords: Passwords
+    ) -> None:
+        self._accounts = accounts
+        self._tokens = tokens
+        self._bearers = bearers
+        self._passwords = passwords
+
+    async def authenticate(
+        self, headers: Mapping[str, str], *, door: bool = False, forgive_expiry: bool = False
+    ) -> Principal:
+        """Return the principal of a request's headers; ANONYMOUS without credentials.
+
+        `door` accepts a password; `forgive_expiry` a bearer that expired in the last 24 hours.
+        Raises NotSignedIn for credentials that are wrong, TooManyRequests.
+        """
+        header = headers.get("authorization", "").strip()
+        if not header:
+            return ANONYMOUS
+        if len(header) > MAX_HEADER_BYTES:
+            raise NotSignedIn("the Authorization header is too long")
+        scheme, _, value = header.partition(" ")
+        value = value.strip()
+        if scheme.lower() == "basic":
+            return await self._basic(value, door=door)
+        if scheme.lower() == "bearer":
+            return await self._bearer(value, forgive_expiry=forgive_expiry)
+        if not value and looks_like_token(scheme):
+            return await self._token(scheme)
+        raise NotSignedIn(f"sign in with Basic or Bearer credentials, not {scheme[:20]!r}")
+
+    async def _bearer(self, value: str, *, forgive_expiry: bool) -> Principal:
+        if value == _ANONYMOUS_BEARER:
+            return ANONYMOUS
+        if value[:4] in KINDS.values():
+            return await self._token(value)
+        return await self._bearers.verify(value, forgive_expiry=forgive_expiry)
+
+    async def _basic(self, value: str, *, door: bool) -> Principal:
+        try:
+            name, separator, secret = base64.b64decode(value, validate=True).decode().partition(":")
+        except (binascii.Error, ValueError) as error:
+            raise NotSignedIn("the Basic credentials cannot be decoded") from error
+        if not separator:
+            raise NotSignedIn("Basic credentials are user:password in base64")
+        if secret[:4] in KINDS.values() and looks_like_token(secret):
+            return await self._token(secret)
+        if not door:
+            raise NotSignedIn(
+                "passwords are accepted at /token only: use a token, or follow the Bearer challenge"
+            )
+        return await self._password(name, secret)
+
+    async def _token(self, text: str) -> Principal:
+        who = await self._tokens.find(text) if looks_like_token(text) else None
+        if who is None:
+            raise NotSignedIn(_WRONG)
+        return who
+
+    async def _password(self, name: str, password: str) -> Principal:
+        folded = name.lower() if name.isascii() and "\0" not in name else ""
+        account = await self._accounts.find(folded)
+        stored = account.password_hash if account is not None else None
+        if not await self._passwords.verify(password, stored) or account is None:
+            raise NotSignedIn(_WRONG)
+        return Principal(
+            account_id=account.id,
+            name=account.name,
+            kind=account.kind,
+            password_version=account.password_version,
+        )

@@ -1,0 +1,57 @@
+"""What the auth room says no with.
+
+Unauthenticated        401
+  NotSignedIn          401  no credentials, or ones that are no longer good
+  InsufficientScope    401  a bearer token that does not hold what the request needs
+NotFound
+  NameUnknown          404  a repository that is unknown or hidden
+"""
+
+from typing import Self
+
+from auth.principals import Action
+from storage.errors import NotFound, Unauthenticated
+from storage.names import RepositoryName
+
+
+class _Challenge(Unauthenticated):
+    """A 401; `scope` is the Docker token scope that would do, "" where none is known."""
+
+    def __init__(self, message: str, *, scope: str = "") -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
+class NotSignedIn(_Challenge):
+    """No credentials, or ones that are no longer good."""
+
+    @classmethod
+    def to(cls, action: Action, repository: RepositoryName) -> Self:
+        """Say what needs a signed-in account."""
+        return cls(f"sign in to {action.wire_name} {repository}", scope=_scope(action, repository))
+
+
+class InsufficientScope(_Challenge):
+    """A bearer token that does not hold what the request needs."""
+
+    @classmethod
+    def to(cls, action: Action, repository: RepositoryName) -> Self:
+        """Say which scope to fetch."""
+        scope = _scope(action, repository)
+        return cls(f"this bearer token does not hold the scope {scope}", scope=scope)
+
+
+class NameUnknown(NotFound):
+    """A repository that is unknown or hidden; the two are never told apart."""
+
+    @classmethod
+    def of(cls, repository: RepositoryName) -> Self:
+        """Name what was asked for, which says nothing about what exists."""
+        return cls(
+            f"repository {repository} is not known, or you may not see it",
+            detail={"name": str(repository)},
+        )
+
+
+def _scope(action: Action, repository: RepositoryName) -> str:
+    return f"repository:{repository}:{action.scope_words}"

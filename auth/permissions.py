@@ -1,0 +1,196 @@
+"""The one place that decides who may do what to a repository, from rows, on every request.
+
+ACCESS is a common table expression with exactly one row when the owner exists; a service joins its
+target to it, so that one statement decides and finds. `judge` reads that row. Its rules:
+
+- Whoever is disabled, revoked, expired or signed in with an old password is nobody: 401.
+- A bearer token is an upper bound, never a grant. One that does not name the repository, or lacks
+  an action its account has by rows, is told which scope to fetch: 401. No client can loop on that,
+  for the next token will hold it.
+- Hidden and unknown answer alike: 401 to the anonymous, else 404 to a reader. A write without
+  right is 403 whether the name exists or not.
+"""
+
+from dataclasses import dataclass
+
+from auth.errors import InsufficientScope, NameUnknown, NotSignedIn
+from auth.principals import Action, Principal, Role, Scope, Visibility
+from storage.clock import Clock
+from storage.database import Database, Row, Value
+from storage.errors import Denied
+from storage.names import RepositoryName
+
+ACCESS = """
+access as (
+  select o.id as owner_id, o.default_visibility, p.id as package_id,
+    coalesce(p.visibility, 0) as visibility, p.deleted_at as package_deleted_at,
+    u.is_admin, u.disabled_at, u.password_version,
+    k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at,
+    coalesce((
+      select max(g.role) from members m join grants g on g.grantee_id = m.group_id
+      where m.user_id = $1 and (
+        (g.resource_kind = 1 and g.resource_id = o.id)
+        or (g.resource_kind = 2 and g.resource_id = p.project_id)
+        or (g.resource_kind = 3 and g.resource_id = p.id))
+    ), 0) as role
+  from accounts o
+    left join packages p on p.repository = $3
+    left join accounts u on u.id = $1
+    left join tokens k on k.id = $2
+  where o.name = $4 and o.kind in ('user', 'organization')
+)
+"""
+"""$1 account id, $2 token id, $3 repository, $4 owner; the joined statement goes on at $5."""
+
+FIND_ACCESS = f"with {ACCESS} select * from access"
+
+FIND_LIVENESS = """
+select u.id as account_id, u.is_admin, u.disabled_at, u.password_version,
+  k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at
+from accounts u left join tokens k on k.id = $2 where u.id = $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An allowed action: the rows it concerns, and the caller's role.
+
+    `package_id` is None for a repository that does not exist yet and may be created.
+    """
+
+    repository: RepositoryName
+    owner_id: int
+    package_id: int | None
+    visibility: Visibility
+    default_visibility: Visibility
+    role: Role
+
+
+def question(who: Principal, repository: RepositoryName) -> tuple[Value, ...]:
+    """Return the parameters $1 to $4 of a statement that begins with ACCESS."""
+    return (who.account_id, who.token_id, str(repository), repository.owner)
+
+
+class Permissions:
+    """Decides, and says no in words."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def require(self, who: Principal, action: Action, repository: RepositoryName) -> Access:
+        """Return the caller's access, or raise what `judge` raises."""
+        row = await self._database.fetch_one(FIND_ACCESS, *question(who, repository))
+        return self.judge(row, who, action, repository)
+
+    async def require_live(self, who: Principal) -> bool:
+        """Return whether the caller is a site administrator.
+
+        Raises NotSignedIn for an account or token that is no longer good.
+        """
+        if who.anonymous:
+            return False
+        row = await self._database.fetch_one(FIND_LIVENESS, who.account_id, who.token_id)
+        if row is None:
+            raise NotSignedIn("this account no longer exists")
+        self._check_live(row, who)
+        return bool(row["is_admin"])
+
+    async def actions(self, who: Principal, repository: RepositoryName) -> frozenset[str]:
+        """Return the Docker token actions the caller has by rows; none for a hidden name.
+
+        Raises NotSignedIn for an account or token that is no longer good.
+        """
+        row = await self._database.fetch_one(FIND_ACCESS, *question(who, repository))
+        if row is None:
+            return frozenset()
+        if not who.anonymous:
+            self._check_live(row, who)
+        role = _role(row, who)
+        return frozenset(a.wire_name for a in Action if _allowed(row, who, a, role))
+
+    def judge(
+        self, row: Row | None, who: Principal, action: Action, repository: RepositoryName
+    ) -> Access:
+        """Decide from the row of ACCESS (None: no such owner).
+
+        Raises NotSignedIn or InsufficientScope (401), NameUnknown (404), Denied (403).
+        """
+        if row is not None and not who.anonymous:
+            self._check_live(row, who)
+        role = _role(row, who)
+        allowed = row is not None and _allowed(row, who, action, role)
+        if who.access is not None:
+            self._check_bearer(who, action, repository, allowed=allowed)
+        elif who.anonymous and not allowed:
+            raise NotSignedIn.to(action, repository)
+        if row is None or not allowed:
+            raise _refusal(who, action, repository)
+        gone = row["package_deleted_at"] is not None and action is not Action.PUSH
+        if (row["package_id"] is None or gone) and role < Role.WRITE:
+            raise NameUnknown.of(repository)
+        return Access(
+            repository=repository,
+            owner_id=row["owner_id"],
+            package_id=None if gone else row["package_id"],
+            visibility=Visibility(row["visibility"]),
+            default_visibility=Visibility(row["default_visibility"]),
+            role=role,
+        )
+
+    def _check_live(self, row: Row, who: Principal) -> None:
+        if row["disabled_at"] is not None:
+            raise NotSignedIn("this account is disabled: ask an administrator")
+        if who.token_id:
+            if row["live_token_id"] is None or row["revoked_at"] is not None:
+                raise NotSignedIn("this token was revoked: create a new one and sign in again")
+            if (
+                row["expires_at"] is not None
+                and row["expires_at"] <= self._clock()
+                and not who.expired
+            ):
+                raise NotSignedIn("this token has expired: create a new one and sign in again")
+        elif who.password_version is not None and who.password_version != row["password_version"]:
+            raise NotSignedIn("the password was changed: sign in again")
+
+    @staticmethod
+    def _check_bearer(
+        who: Principal, action: Action, repository: RepositoryName, *, allowed: bool
+    ) -> None:
+        actions = (who.access or {}).get(f"repository:{repository}")
+        if actions is None or (allowed and action.wire_name not in actions):
+            raise InsufficientScope.to(action, repository)
+
+
+def _role(row: Row | None, who: Principal) -> Role:
+    if row is None or who.anonymous:
+        return Role.NONE
+    return Role.ADMIN if row["is_admin"] else Role(row["role"])
+
+
+def _allowed(row: Row, who: Principal, action: Action, role: Role) -> bool:
+    if who.token_id and not action.scope & Scope(row["scopes"] or 0):
+        return False
+    if role >= action.role:
+        return True
+    if action is not Action.PULL or row["package_id"] is None:
+        return False
+    return row["visibility"] == Visibility.PUBLIC or (
+        row["visibility"] == Visibility.INTERNAL and who.user
+    )
+
+
+def _refusal(who: Principal, action: Action, repository: RepositoryName) -> Exception:
+    if action is Action.PULL:
+        return NameUnknown.of(repository)
+    if who.anonymous:
+        return Denied(f"nobody is signed in: sign in to {action.wire_name} {repository}")
+    return Denied(
+        f"{who.name} may not {action.wire_name} {repository}: an administrator of "
+        f"{repository.owner} gives the right with 'packhouse grant {repository.owner} {who.name} "
+        f"write' (a new owner is made with 'packhouse org create {repository.owner}'), and the "
+        f"token needs the scope '{_SCOPE_WORDS[action]}'"
+    )
+
+
+_SCOPE_WORDS = {Action.PUSH: "write", Action.DELETE: "delete", Action.ADMINISTER: "admin"}

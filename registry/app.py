@@ -1,0 +1,192 @@
+"""Wiring: the one module that imports everything, and gives each part its collaborators."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from auth.accounts import Accounts
+from auth.authenticate import Authenticator
+from auth.jwt import Bearers, SigningKeys
+from auth.passwords import Passwords
+from auth.permissions import Permissions
+from auth.projects import Projects
+from auth.routes import TokenService
+from auth.tokens import Tokens
+from registry.blobs import Blobs
+from registry.catalog import Catalog
+from registry.config import Config
+from registry.deletion import Deletion
+from registry.manifest_store import ManifestStore
+from registry.oci.errors import render_error
+from registry.oci.handlers import Handlers
+from registry.oci.surface import OciSurface
+from registry.packages import Packages
+from registry.pages import home
+from registry.paths import check_path
+from registry.startup import forget_first_login
+from registry.upload_ids import UploadIds
+from registry.uploads import Uploads
+from storage.blobs import BlobStore
+from storage.clock import Clock, now
+from storage.connect import open_database
+from storage.database import Database
+from storage.errors import PackhouseError
+from storage.filesystem import FilesystemStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a surface or a command works with, over one database and one store."""
+
+    config: Config
+    database: Database
+    store: BlobStore
+    accounts: Accounts
+    projects: Projects
+    tokens: Tokens
+    keys: SigningKeys
+    bearers: Bearers
+    authenticator: Authenticator
+    permissions: Permissions
+    catalog: Catalog
+    blobs: Blobs
+    uploads: Uploads
+    manifests: ManifestStore
+    deletion: Deletion
+    packages: Packages
+    clock: Clock
+
+
+@asynccontextmanager
+async def open_services(config: Config, clock: Clock = now) -> AsyncIterator[Services]:
+    """Open database and store, and close them in reverse order."""
+    async with AsyncExitStack() as stack:
+        database = await open_database(config.database, config.directory)
+        stack.push_async_callback(database.close)
+        reserve = None if config.reserve_bytes < 0 else config.reserve_bytes
+        store = FilesystemStore(config.directory, reserve=reserve)
+        stack.push_async_callback(store.close)
+        yield wire(config, database, store, clock)
+
+
+def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> Services:
+    """Connect the services over an open database and store."""
+    accounts, tokens = Accounts(database, clock), Tokens(database, clock)
+    keys = SigningKeys(database)
+    bearers = Bearers(keys, clock, config.bearer_seconds)
+    permissions = Permissions(database, clock)
+    blobs = Blobs(database, store, permissions, clock)
+    ids = UploadIds(keys, clock)
+    return Services(
+        config=config,
+        database=database,
+        store=store,
+        accounts=accounts,
+        projects=Projects(database, accounts, clock),
+        tokens=tokens,
+        keys=keys,
+        bearers=bearers,
+        authenticator=Authenticator(accounts, tokens, bearers, Passwords()),
+        permissions=permissions,
+        catalog=Catalog(database, permissions),
+        blobs=blobs,
+        uploads=Uploads(database, store, blobs, ids, permissions, clock, config.upload_seconds),
+        manifests=ManifestStore(database, permissions, clock),
+        deletion=Deletion(database, permissions, clock),
+        packages=Packages(database, clock),
+        clock=clock,
+    )
+
+
+def build_app(config: Config) -> Starlette:
+    """Return the application; its lifespan opens the services."""
+    surface = _Late()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with open_services(config) as services:
+            await services.keys.load()
+            surface.inner = build_surface(services)
+            app.state.services = services
+            yield
+
+    return Starlette(routes=[Route("/{path:path}", surface)], lifespan=lifespan)
+
+
+class _Late:
+    """Stands in for the surfaces until the lifespan has opened what they need."""
+
+    inner: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.inner(scope, receive, send)
+
+
+def build_surface(services: Services) -> ASGIApp:
+    """Return what answers requests: the OCI surface below /v2, and the site's own routes."""
+    config = services.config
+    oci = OciSurface(
+        Handlers(
+            blobs=services.blobs,
+            uploads=services.uploads,
+            manifests=services.manifests,
+            deletion=services.deletion,
+            catalog=services.catalog,
+            store=services.store,
+            manifest_bytes=config.manifest_bytes,
+        ),
+        services.authenticator,
+        services.permissions,
+        services.catalog,
+        config.public_url,
+        config.idle_seconds,
+    )
+    tokens = TokenService(
+        services.authenticator,
+        services.permissions,
+        services.bearers,
+        services.clock,
+        lambda who: forget_first_login(config, who.name),
+    )
+    site = Starlette(
+        routes=[Route("/", home), Route("/token", tokens.token, methods=["GET"])],
+        exception_handlers={PackhouseError: _render_site_error},
+    )
+    return Dispatch(oci, site)
+
+
+class Dispatch:
+    """Sends /v2 to the OCI surface, and everything else, once its path is plain, to the site."""
+
+    def __init__(self, oci: ASGIApp, site: ASGIApp) -> None:
+        self._oci = oci
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Route one request (ASGI) by its raw path."""
+        raw: bytes = scope["raw_path"]
+        if raw == b"/v2" or raw.startswith(b"/v2/"):
+            await self._oci(scope, receive, send)
+            return
+        try:
+            check_path(raw)
+        except PackhouseError as error:
+            response = render_error(error, {}, head=False)
+            await response(scope, receive, send)
+            return
+        await self._site(scope, receive, send)
+
+
+async def _render_site_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, PackhouseError):
+        raise error
+    headers = {"Cache-Control": "no-store"}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="packhouse"'
+    return render_error(error, headers, head=request.method == "HEAD")

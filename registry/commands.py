@@ -1,0 +1,311 @@
+"""The commands that work on the configured database, while the server runs or not."""
+
+import argparse
+import getpass
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from auth.accounts import OWNER, PACKAGE, PROJECT
+from auth.principals import Role, Scope, Visibility
+from registry.app import Services
+from storage.clock import SECOND, rfc3339
+from storage.errors import Invalid
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
+    """Add every command group to the parser."""
+    for add in (_add_users, _add_owners, _add_tokens, _add_packages):
+        add(groups, common)
+
+
+def _add_users(groups: Any, common: argparse.ArgumentParser) -> None:
+    user = groups.add_parser("user", help="people").add_subparsers(required=True, metavar="ACTION")
+    create = user.add_parser("create", parents=[common], help="make a user")
+    create.add_argument("name")
+    create.add_argument("--admin", action="store_true", help="may do everything on this server")
+    create.add_argument("--password-stdin", action="store_true", help="read it from standard input")
+    create.set_defaults(command=user_create)
+    password = user.add_parser("password", parents=[common], help="set a new password")
+    password.add_argument("name")
+    password.add_argument("--password-stdin", action="store_true")
+    password.set_defaults(command=user_password)
+    for word, about in (("disable", "end all access"), ("enable", "allow access again")):
+        switch = user.add_parser(word, parents=[common], help=about)
+        switch.add_argument("name")
+        switch.set_defaults(command=user_switch, enable=word == "enable")
+    listing = user.add_parser("list", parents=[common], help="list users and organizations")
+    listing.add_argument("--json", action="store_true")
+    listing.set_defaults(command=user_list)
+
+
+def _add_owners(groups: Any, common: argparse.ArgumentParser) -> None:
+    org = groups.add_parser("org", help="organizations").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    create = org.add_parser("create", parents=[common], help="make an organization")
+    create.add_argument("name")
+    create.add_argument("--owner", metavar="USER", help="a user who administers it")
+    create.set_defaults(command=org_create)
+    project = groups.add_parser("project", help="source repositories").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    create = project.add_parser("create", parents=[common], help="make a project")
+    create.add_argument("path", metavar="OWNER/NAME")
+    create.add_argument("--visibility", choices=_words(Visibility), default="private")
+    create.set_defaults(command=project_create)
+    grant = groups.add_parser("grant", parents=[common], help="give an account a role")
+    grant.add_argument("resource", metavar="OWNER[/NAME]")
+    grant.add_argument("account")
+    grant.add_argument("role", choices=_words(Role))
+    grant.add_argument(
+        "--package", action="store_true", help="OWNER/NAME is a package, not a project"
+    )
+    grant.set_defaults(command=grant_role)
+
+
+def _add_tokens(groups: Any, common: argparse.ArgumentParser) -> None:
+    token = groups.add_parser("token", help="tokens").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    create = token.add_parser("create", parents=[common], help="make a token and print it")
+    create.add_argument("--user", default="admin", help="whose token (default: admin)")
+    create.add_argument("--name", default="", help="a note to tell it by")
+    create.add_argument(
+        "--scope",
+        default="read,write",
+        help="read, write, delete, admin, split by commas (default: read,write)",
+    )
+    create.add_argument("--expires", metavar="30d", help="lifetime in s, m, h or d; or never")
+    create.set_defaults(command=token_create)
+    listing = token.add_parser("list", parents=[common], help="list an account's tokens")
+    listing.add_argument("--user", default="admin")
+    listing.add_argument("--json", action="store_true")
+    listing.set_defaults(command=token_list)
+    revoke = token.add_parser("revoke", parents=[common], help="end a token at once")
+    revoke.add_argument("id", type=int)
+    revoke.set_defaults(command=token_revoke)
+
+
+def _add_packages(groups: Any, common: argparse.ArgumentParser) -> None:
+    package = groups.add_parser("package", help="packages").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    listing = package.add_parser("list", parents=[common], help="list packages")
+    listing.add_argument("--json", action="store_true")
+    listing.set_defaults(command=package_list)
+    show = package.add_parser("show", parents=[common], help="show a package and its tags")
+    show.add_argument("repository", metavar="OWNER/NAME")
+    show.add_argument("--json", action="store_true")
+    show.set_defaults(command=package_show)
+    visibility = package.add_parser("visibility", parents=[common], help="who may pull it")
+    visibility.add_argument("repository", metavar="OWNER/NAME")
+    visibility.add_argument("visibility", choices=_words(Visibility))
+    visibility.set_defaults(command=package_visibility)
+    link = package.add_parser("link", parents=[common], help="link it to a project")
+    link.add_argument("repository", metavar="OWNER/NAME")
+    link.add_argument("project", metavar="OWNER/PROJECT", nargs="?", help="none unlinks")
+    link.set_defaults(command=package_link)
+
+
+async def user_create(services: Services, options: argparse.Namespace) -> None:
+    """Make a user."""
+    password = _read_password(options)
+    await services.accounts.create_user(options.name, password, admin=options.admin)
+    print(f"user {options.name} made", file=sys.stderr)
+
+
+async def user_password(services: Services, options: argparse.Namespace) -> None:
+    """Set a new password; sessions made with the old one end."""
+    await services.accounts.set_password(options.name, _read_password(options))
+    print(f"password of {options.name} set", file=sys.stderr)
+
+
+async def user_switch(services: Services, options: argparse.Namespace) -> None:
+    """Disable or enable a user."""
+    await services.accounts.set_enabled(options.name, enabled=options.enable)
+    print(f"user {options.name} {'enabled' if options.enable else 'disabled'}", file=sys.stderr)
+
+
+async def user_list(services: Services, options: argparse.Namespace) -> None:
+    """List users and organizations."""
+    rows = [
+        {
+            "name": row["name"],
+            "kind": row["kind"],
+            "admin": bool(row["is_admin"]),
+            "disabled": row["disabled_at"] is not None,
+            "created": rfc3339(row["created_at"]),
+        }
+        for row in await services.accounts.list()
+    ]
+    _print_rows(rows, as_json=options.json)
+
+
+async def org_create(services: Services, options: argparse.Namespace) -> None:
+    """Make an organization."""
+    await services.accounts.create_organization(options.name, options.owner)
+    print(f"organization {options.name} made", file=sys.stderr)
+
+
+async def project_create(services: Services, options: argparse.Namespace) -> None:
+    """Make a project."""
+    await services.projects.create(options.path, Visibility[options.visibility.upper()])
+    print(f"project {options.path} made", file=sys.stderr)
+
+
+async def grant_role(services: Services, options: argparse.Namespace) -> None:
+    """Give an account a role on an owner, a project or a package."""
+    if "/" not in options.resource:
+        owner = await services.accounts.get(options.resource, "user", "organization")
+        kind, resource_id = OWNER, owner.id
+    elif options.package:
+        kind, resource_id = PACKAGE, (await services.packages.get(options.resource))["id"]
+    else:
+        kind, resource_id = PROJECT, await services.projects.get(options.resource)
+    role = Role[options.role.upper()]
+    await services.accounts.grant(kind, resource_id, options.account, role)
+    print(f"{options.account} has the role {options.role} on {options.resource}", file=sys.stderr)
+
+
+async def token_create(services: Services, options: argparse.Namespace) -> None:
+    """Make a token; its text alone goes to standard output, this once."""
+    account = await services.accounts.get(options.user, "user")
+    expires_at = None
+    if options.expires is not None and options.expires != "never":
+        expires_at = services.clock() + parse_duration(options.expires) * SECOND
+    made = await services.tokens.create(
+        account.id, "user", options.name, parse_scope(options.scope), expires_at
+    )
+    print(f"token {made.id} of {options.user}: shown this once", file=sys.stderr)
+    print(made.text)
+
+
+async def token_list(services: Services, options: argparse.Namespace) -> None:
+    """List an account's tokens, without their texts."""
+    rows = [
+        {
+            "id": row["id"],
+            "name": row["name"],
+            "scopes": ",".join(s.name.lower() for s in Scope(row["scopes"]) if s.name),
+            "created": rfc3339(row["created_at"]),
+            "expires": _time(row["expires_at"]),
+            "revoked": _time(row["revoked_at"]),
+        }
+        for row in await services.tokens.list(options.user)
+    ]
+    _print_rows(rows, as_json=options.json)
+
+
+async def token_revoke(services: Services, options: argparse.Namespace) -> None:
+    """End a token at once."""
+    await services.tokens.revoke(options.id)
+    print(f"token {options.id} revoked", file=sys.stderr)
+
+
+async def package_list(services: Services, options: argparse.Namespace) -> None:
+    """List all packages."""
+    rows: list[Mapping[str, Any]] = []
+    after = ""
+    while page := await services.packages.list(after):
+        after = page[-1]["repository"]
+        rows += [_package(row) for row in page]
+    _print_rows(rows, as_json=options.json)
+
+
+async def package_show(services: Services, options: argparse.Namespace) -> None:
+    """Show a package and its tags."""
+    row = await services.packages.get(options.repository)
+    tags = [
+        {
+            "tag": tag["name"],
+            "digest": tag["digest"],
+            "updated": rfc3339(tag["updated_at"]),
+        }
+        for tag in await services.packages.tags(row["id"])
+    ]
+    if options.json:
+        print(json.dumps({**_package(row), "tags": tags}))
+        return
+    _print_rows([_package(row)], as_json=False)
+    _print_rows(tags, as_json=False)
+
+
+async def package_visibility(services: Services, options: argparse.Namespace) -> None:
+    """Open or close a package."""
+    visibility = Visibility[options.visibility.upper()]
+    await services.packages.set_visibility(options.repository, visibility)
+    print(f"{options.repository} is {options.visibility}", file=sys.stderr)
+
+
+async def package_link(services: Services, options: argparse.Namespace) -> None:
+    """Link a package to a project of the same owner, or unlink it."""
+    project_id = None
+    if options.project is not None:
+        if options.project.partition("/")[0] != options.repository.partition("/")[0]:
+            raise Invalid("a package links to a project of its own owner only")
+        project_id = await services.projects.get(options.project)
+    await services.packages.link(options.repository, project_id)
+
+
+def parse_duration(text: str) -> int:
+    """Read `30d`, `12h`, `15m` or `90s` as seconds. Raises Invalid."""
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if match is None:
+        raise Invalid(f"{text!r} is not a duration: write 30d, 12h, 15m or 90s")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def parse_scope(text: str) -> Scope:
+    """Read `read,write` as a Scope. Raises Invalid."""
+    found = Scope.NONE
+    for word in text.split(","):
+        if word.strip() not in ("read", "write", "delete", "admin"):
+            raise Invalid(f"{word!r} is not a scope: use read, write, delete, admin")
+        found |= Scope[word.strip().upper()]
+    return found
+
+
+def _read_password(options: argparse.Namespace) -> str:
+    if options.password_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise Invalid("give the password on standard input with --password-stdin")
+    return getpass.getpass(f"Password for {options.name}: ")
+
+
+def _package(row: Any) -> dict[str, Any]:
+    return {
+        "repository": row["repository"],
+        "format": row["format"],
+        "visibility": Visibility(row["visibility"]).name.lower(),
+        "project": row["project"] or "",
+        "created": rfc3339(row["created_at"]),
+    }
+
+
+def _time(at: int | None) -> str:
+    return "" if at is None else rfc3339(at)
+
+
+def _words(kind: Iterable[Any]) -> list[str]:
+    return [member.name.lower() for member in kind]
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(list(rows)))
+        return
+    if not rows:
+        return
+    texts = [[str(value) for value in row.values()] for row in rows]
+    if sys.stdout.isatty():
+        texts.insert(0, [name.upper() for name in rows[0]])
+        widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
+        texts = [[text[i].ljust(widths[i]) for i in range(len(text))] for text in texts]
+    for text in texts:
+        print("  ".join(text).rstrip() if sys.stdout.isatty() else "\t".join(text))

@@ -1,0 +1,74 @@
+"""One request to the OCI surface, and the headers all of its answers share."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from starlette.datastructures import Headers, QueryParams
+
+from auth.principals import Principal
+from registry.body import Body
+from storage.errors import Invalid
+from storage.names import RepositoryName
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_MAX_NUMBER = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request after its path was read and its caller found."""
+
+    method: str
+    repository: RepositoryName
+    reference: str
+    headers: Headers
+    query: QueryParams
+    who: Principal
+    body: Body
+
+    @property
+    def head(self) -> bool:
+        """Whether no body is wanted."""
+        return self.method == "HEAD"
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a query parameter. Raises Invalid for control characters."""
+        value = self.query.get(name, default)
+        if not value.isprintable():
+            raise Invalid(f"the query parameter {name!r} holds control characters")
+        return value
+
+    def number(self, name: str) -> int | None:
+        """Return a query parameter as a whole number, clamped. Raises Invalid."""
+        value = self.query.get(name)
+        if value is None:
+            return None
+        if not (value.isascii() and value.isdigit()):
+            raise Invalid(f"the query parameter {name!r} is not a whole number")
+        return _MAX_NUMBER if len(value) > 10 else min(int(value), _MAX_NUMBER)
+
+
+def base_url(public_url: str, scheme: str, host: str) -> str:
+    """Return the base of this server's URLs: configured, else this request's own host."""
+    if public_url:
+        return public_url
+    if not _HOST.fullmatch(host):
+        raise Invalid("the Host header is not a host name")
+    return f"{scheme}://{host}"
+
+
+def content_headers(media_type: str, digest: str, *, public: bool) -> dict[str, str]:
+    """Return the headers of stored bytes: cacheable by digest, never run on our origin."""
+    return {
+        "Content-Type": media_type,
+        "Docker-Content-Digest": digest,
+        "ETag": f'"{digest}"',
+        "Cache-Control": "public, max-age=31536000, immutable" if public else "private",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+
+
+def next_link(path: str, **query: str | int) -> dict[str, str]:
+    """Return the Link header of the next page (RFC 5988)."""
+    return {"Link": f'<{quote(path)}?{urlencode(query)}>; rel="next"'}

@@ -1,0 +1,87 @@
+"""Errors in the OCI dialect: {"errors": [{"code", "message", "detail"}]}.
+
+Reading list: OCI distribution-spec, "Error Codes"; distribution's errcode register for the codes
+the specification leaves open.
+"""
+
+from collections.abc import Mapping
+
+from starlette.responses import JSONResponse, Response
+
+from auth.errors import NameUnknown
+from registry.errors import (
+    BlobUnknown,
+    ContentMissing,
+    ManifestInvalid,
+    ManifestUnknown,
+    OutOfOrder,
+    SizeInvalid,
+    UploadInvalid,
+    UploadUnknown,
+)
+from storage.errors import (
+    Conflict,
+    Denied,
+    DigestInvalid,
+    NameInvalid,
+    NoSpace,
+    NotAllowed,
+    NotFound,
+    PackhouseError,
+    RangeInvalid,
+    TooLarge,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+)
+from storage.names import TagInvalid
+
+CODES: dict[type[PackhouseError], str] = {
+    NameInvalid: "NAME_INVALID",
+    TagInvalid: "TAG_INVALID",
+    DigestInvalid: "DIGEST_INVALID",
+    ManifestInvalid: "MANIFEST_INVALID",
+    SizeInvalid: "SIZE_INVALID",
+    UploadInvalid: "BLOB_UPLOAD_INVALID",
+    Unauthenticated: "UNAUTHORIZED",
+    Denied: "DENIED",
+    NameUnknown: "NAME_UNKNOWN",
+    BlobUnknown: "BLOB_UNKNOWN",
+    ManifestUnknown: "MANIFEST_UNKNOWN",
+    UploadUnknown: "BLOB_UPLOAD_UNKNOWN",
+    ContentMissing: "MANIFEST_BLOB_UNKNOWN",
+    NotFound: "NAME_UNKNOWN",
+    NotAllowed: "UNSUPPORTED",
+    Conflict: "DENIED",
+    TooLarge: "SIZE_INVALID",
+    OutOfOrder: "BLOB_UPLOAD_INVALID",
+    RangeInvalid: "RANGE_INVALID",
+    TooManyRequests: "TOOMANYREQUESTS",
+    Unavailable: "UNAVAILABLE",
+    NoSpace: "UNAVAILABLE",
+    PackhouseError: "UNSUPPORTED",
+}
+
+
+def code_of(error: PackhouseError) -> str:
+    """Return the code of the nearest class that has one."""
+    return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+
+
+def render_error(error: PackhouseError, headers: Mapping[str, str], *, head: bool) -> Response:
+    """Render an error. HEAD knows 404 and 401 only: containerd ends a push on anything else."""
+    status = 404 if head and error.status in (400, 403, 405) else error.status
+    return JSONResponse(
+        {"errors": [{"code": code_of(error), "message": error.message, "detail": error.detail}]},
+        status_code=status,
+        headers={**error.headers, **headers},
+    )
+
+
+def render_failure(request_id: str) -> Response:
+    """Render what went wrong on our side: an id to look for in the log, nothing else."""
+    message = f"something failed here: the log names it under request {request_id}"
+    return JSONResponse(
+        {"errors": [{"code": "UNKNOWN", "message": message, "detail": {"request": request_id}}]},
+        status_code=500,
+    )

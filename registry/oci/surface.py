@@ -1,0 +1,203 @@
+"""The ASGI application of /v2/: authenticate, find the endpoint, answer, render every error."""
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from auth.authenticate import Authenticator
+from auth.errors import NotSignedIn
+from auth.permissions import Permissions
+from auth.principals import Action, Principal
+from auth.routes import CATALOG as CATALOG_SCOPE
+from registry.body import Body
+from registry.catalog import Catalog
+from registry.oci import paths
+from registry.oci.call import Call, base_url, next_link
+from registry.oci.errors import render_error, render_failure
+from registry.oci.handlers import Handlers
+from registry.paths import check_path
+from storage.errors import Denied, Invalid, NotAllowed, PackhouseError, Unauthenticated
+from storage.names import OneComponentName, RepositoryName, parse_repository
+
+log = logging.getLogger("packhouse.oci")
+
+SERVICE = "packhouse"
+COMMON_HEADERS = (
+    (b"docker-distribution-api-version", b"registry/2.0"),
+    (b"vary", b"Authorization"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What answers a kind of path and method, and the action it declares."""
+
+    action: Action
+    handler: Handler
+
+
+class OciSurface:
+    """Serves the distribution API."""
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        authenticator: Authenticator,
+        permissions: Permissions,
+        catalog: Catalog,
+        public_url: str,
+        idle_seconds: float,
+    ) -> None:
+        self._authenticator = authenticator
+        self._permissions = permissions
+        self._catalog = catalog
+        self._public_url = public_url
+        self._idle_seconds = idle_seconds
+        self.endpoints = _endpoints(handlers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        response = await self._answer(scope, receive)
+        response.raw_headers.extend(COMMON_HEADERS)
+        await response(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        headers, head = Headers(scope=scope), scope["method"] == "HEAD"
+        path = paths.OciPath(paths.BASE)
+        try:
+            check_path(scope["raw_path"])
+            path = paths.parse_path(scope["raw_path"])
+            return await self._route(scope, receive, headers, path)
+        except PackhouseError as error:
+            try:
+                extra = self._challenge(error, scope, headers, path)
+            except Invalid as worse:
+                return render_error(worse, {}, head=head)
+            return render_error(error, extra, head=head)
+        except Exception:
+            request_id = secrets.token_hex(8)
+            log.exception("request %s failed: %s %s", request_id, scope["method"], path.kind)
+            return render_failure(request_id)
+
+    async def _route(
+        self, scope: Scope, receive: Receive, headers: Headers, path: paths.OciPath
+    ) -> Response:
+        method = scope["method"]
+        who = await self._authenticator.authenticate(
+            headers, forgive_expiry=path.kind == paths.UPLOAD
+        )
+        query = QueryParams(scope["query_string"])
+        if path.kind in (paths.BASE, paths.CATALOG):
+            if method not in ("GET", "HEAD"):
+                raise NotAllowed("this path answers GET and HEAD", headers={"Allow": "GET, HEAD"})
+            if path.kind == paths.BASE:
+                return await self._base(who)
+            return await self._list_repositories(who, query, headers)
+        repository = parse_repository(path.repository)
+        endpoint = self.endpoints.get((path.kind, method))
+        if endpoint is None:
+            allowed = ", ".join(m for kind, m in self.endpoints if kind == path.kind)
+            raise NotAllowed(f"this path answers {allowed}", headers={"Allow": allowed})
+        body = Body(receive, content_length(headers), self._idle_seconds)
+        call = Call(method, repository, path.reference, headers, query, who, body)
+        return await endpoint.handler(call)
+
+    async def _base(self, who: Principal) -> Response:
+        if who.anonymous and who.access is None:
+            raise NotSignedIn("sign in, or fetch an anonymous token")
+        await self._permissions.require_live(who)
+        return JSONResponse({})
+
+    async def _list_repositories(
+        self, who: Principal, query: QueryParams, headers: Headers
+    ) -> Response:
+        """The catalog: what the caller may see, in ASCII order, in pages."""
+        if who.access is not None and "*" not in who.access.get(CATALOG_SCOPE, ()):
+            raise NotSignedIn("this bearer token does not hold the scope registry:catalog:*")
+        admin = await self._permissions.require_live(who)
+        body = Body(_nothing, 0, self._idle_seconds)
+        call = Call("GET", _NOWHERE, "", headers, query, who, body)
+        page = await self._catalog.repositories(
+            who, call.number("n"), call.text("last"), admin=admin
+        )
+        link = {}
+        if page.last is not None:
+            link = next_link("/v2/_catalog", n=len(page.items), last=page.last)
+        return JSONResponse({"repositories": list(page.items)}, headers=link)
+
+    def _challenge(
+        self, error: PackhouseError, scope: Scope, headers: Headers, path: paths.OciPath
+    ) -> Mapping[str, str]:
+        """Return the challenge for a 401, and for a 403, where some clients look for one too."""
+        if not isinstance(error, Unauthenticated | Denied):
+            return {}
+        host = headers.get("host", "")
+        realm = base_url(self._public_url, scope["scheme"], host) + "/token"
+        wanted = _wanted_scope(path, scope, self.endpoints)
+        challenge = f'Bearer realm="{realm}",service="{SERVICE}"'
+        if wanted:
+            challenge += f',scope="{wanted}"'
+        return {"WWW-Authenticate": challenge, "Cache-Control": "no-store"}
+
+
+_NOWHERE = RepositoryName("packhouse", ("catalog",))
+
+
+async def _nothing() -> dict[str, object]:
+    return {"type": "http.disconnect"}
+
+
+def _wanted_scope(
+    path: paths.OciPath, scope: Scope, endpoints: Mapping[tuple[str, str], Endpoint]
+) -> str:
+    if path.kind == paths.CATALOG:
+        return f"{CATALOG_SCOPE}:*"
+    endpoint = endpoints.get((path.kind, scope["method"]))
+    if endpoint is None:
+        return ""
+    try:
+        wanted = f"repository:{parse_repository(path.repository)}:{endpoint.action.scope_words}"
+        source = QueryParams(scope["query_string"]).get("from")
+        if source is not None and path.kind == paths.UPLOADS:
+            wanted += f" repository:{parse_repository(source)}:pull"
+    except (OneComponentName, Invalid):
+        return ""
+    return wanted
+
+
+def content_length(headers: Headers) -> int | None:
+    """Return the announced length of a body, 0 for none, None for a chunked one."""
+    if "transfer-encoding" in headers:
+        return None
+    value = headers.get("content-length", "0")
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+def _endpoints(handlers: Handlers) -> dict[tuple[str, str], Endpoint]:
+    read, write, delete = Action.PULL, Action.PUSH, Action.DELETE
+    return {
+        (paths.BLOB, "GET"): Endpoint(read, handlers.get_blob),
+        (paths.BLOB, "HEAD"): Endpoint(read, handlers.get_blob),
+        (paths.BLOB, "DELETE"): Endpoint(delete, handlers.delete_blob),
+        (paths.UPLOADS, "POST"): Endpoint(write, handlers.start_upload),
+        (paths.UPLOAD, "GET"): Endpoint(write, handlers.get_upload),
+        (paths.UPLOAD, "PATCH"): Endpoint(write, handlers.append_upload),
+        (paths.UPLOAD, "PUT"): Endpoint(write, handlers.finish_upload),
+        (paths.UPLOAD, "DELETE"): Endpoint(write, handlers.cancel_upload),
+        (paths.MANIFEST, "GET"): Endpoint(read, handlers.get_manifest),
+        (paths.MANIFEST, "HEAD"): Endpoint(read, handlers.get_manifest),
+        (paths.MANIFEST, "PUT"): Endpoint(write, handlers.put_manifest),
+        (paths.MANIFEST, "DELETE"): Endpoint(delete, handlers.delete_manifest),
+        (paths.TAGS, "GET"): Endpoint(read, handlers.list_tags),
+        (paths.TAGS, "HEAD"): Endpoint(read, handlers.list_tags),
+        (paths.REFERRERS, "GET"): Endpoint(read, handlers.list_referrers),
+        (paths.REFERRERS, "HEAD"): Endpoint(read, handlers.list_referrers),
+    }

@@ -1,0 +1,85 @@
+"""Packages as their owners manage them: listed, shown, opened or closed to readers."""
+
+from collections.abc import Sequence
+
+from auth.principals import Visibility
+from storage.clock import Clock
+from storage.database import Database, Row, Transaction
+from storage.errors import Conflict, NotFound
+from storage.names import parse_repository
+
+PACKAGE_COLUMNS = """
+p.id, p.repository, p.format, p.visibility, p.own_visibility, p.created_at, p.deleted_at,
+  r.name as project
+"""
+LIST_PACKAGES = f"""
+select {PACKAGE_COLUMNS} from packages p left join projects r on r.id = p.project_id
+where p.repository > $1 and p.deleted_at is null order by p.repository limit $2
+"""
+FIND_PACKAGE = f"""
+select {PACKAGE_COLUMNS}, p.owner_id from packages p left join projects r on r.id = p.project_id
+where p.repository = $1
+"""
+LIST_TAGGED = """
+select t.name, t.updated_at, c.digest, c.size from tags t
+  join manifests m on m.id = t.manifest_id join manifest_contents c on c.id = m.content_id
+where t.repository_id = $1 and t.name > $2 order by t.name limit $3
+"""
+SET_VISIBILITY = """
+update packages set own_visibility = $2, visibility = $2, revision = revision + 1
+where id = $1 and project_id is null
+"""
+LINK_PACKAGE = """
+update packages set project_id = $2, revision = revision + 1,
+  visibility = (select visibility from projects where id = $2)
+where id = $1
+"""
+UNLINK_PACKAGE = """
+update packages set project_id = null, visibility = own_visibility, revision = revision + 1
+where id = $1
+"""
+
+
+class Packages:
+    """Finds and changes package rows, for callers that were authorized."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def list(self, after: str = "", limit: int = 1000) -> Sequence[Row]:
+        """Return packages in ASCII order of their repositories after `after`."""
+        return await self._database.fetch(LIST_PACKAGES, after, limit)
+
+    async def get(self, repository: str) -> Row:
+        """Return one package. Raises NameInvalid, NotFound."""
+        parse_repository(repository)
+        row = await self._database.fetch_one(FIND_PACKAGE, repository)
+        if row is None:
+            raise NotFound(f"there is no package {repository}")
+        return row
+
+    async def tags(self, package_id: int, after: str = "", limit: int = 1000) -> Sequence[Row]:
+        """Return tags in ASCII order after `after`, with the manifests they name."""
+        return await self._database.fetch(LIST_TAGGED, package_id, after, limit)
+
+    async def set_visibility(self, repository: str, visibility: Visibility) -> None:
+        """Open or close an unlinked package. Raises NotFound, Conflict for a linked one."""
+        row = await self.get(repository)
+        if not await self._database.execute(SET_VISIBILITY, row["id"], int(visibility)):
+            raise Conflict(
+                f"{repository} has the visibility of its project {row['project']}: change that, "
+                "or unlink the package"
+            )
+
+    async def link(self, repository: str, project_id: int | None) -> None:
+        """Link a package to a project of its owner, whose visibility it takes; None unlinks."""
+        row = await self.get(repository)
+
+        async def work(tx: Transaction) -> None:
+            if project_id is None:
+                await tx.execute(UNLINK_PACKAGE, row["id"])
+            else:
+                await tx.execute(LINK_PACKAGE, row["id"], project_id)
+
+        await self._database.write(work)

@@ -1,0 +1,90 @@
+"""Repositories as rows: made by the first push, touched by every write.
+
+Every write begins here: bumping the package's revision takes its row lock, which gives PostgreSQL
+the order that SQLite's one writer has by nature.
+"""
+
+from auth.permissions import Access
+from auth.principals import Principal
+from registry.errors import ManifestUnknown, ReservedName
+from storage.database import Transaction
+from storage.names import RepositoryName
+
+CONTAINER = "container"
+
+TOUCH_PACKAGE = """
+update packages set revision = revision + 1, deleted_at = null where repository = $1 returning id
+"""
+INSERT_PACKAGE = """
+insert into packages (owner_id, format, name, repository, own_visibility, visibility, created_by,
+  created_at)
+values ($1, $2, $3, $4, $5, $5, $6, $7) on conflict do nothing
+"""
+LOCK_PACKAGE = """
+update packages set revision = revision + 1 where id = $1 and deleted_at is null returning id
+"""
+INSERT_EVENT = """
+insert into events (kind, account_id, token_id, owner_id, package_id, subject, detail, created_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+
+
+def check_container_name(repository: RepositoryName) -> None:
+    """Refuse names kept for package formats. Raises ReservedName."""
+    if repository.is_format_path:
+        raise ReservedName(
+            f"{repository} is kept for {repository.rest[0]} packages, which this server does not "
+            f"hold yet: push to {repository.owner}/{repository.rest[0]}-{repository.rest[1]}"
+        )
+
+
+async def touch(tx: Transaction, who: Principal, access: Access, at: int) -> int:
+    """Return the id of the repository pushed to, making it if this is its first push."""
+    name = str(access.repository)
+    row = await tx.fetch_one(TOUCH_PACKAGE, name)
+    if row is None:
+        await tx.execute(
+            INSERT_PACKAGE,
+            access.owner_id,
+            CONTAINER,
+            "/".join(access.repository.rest),
+            name,
+            int(access.default_visibility),
+            who.account_id or None,
+            at,
+        )
+        row = await tx.fetch_one(TOUCH_PACKAGE, name)
+    if row is None:
+        raise RuntimeError(f"repository {name} was neither found nor made")
+    repository_id: int = row["id"]
+    return repository_id
+
+
+async def lock(tx: Transaction, package_id: int) -> None:
+    """Take the lock of a repository that exists. Raises ManifestUnknown when it has gone."""
+    if await tx.fetch_one(LOCK_PACKAGE, package_id) is None:
+        raise ManifestUnknown("this repository was deleted a moment ago")
+
+
+async def record(
+    tx: Transaction,
+    kind: str,
+    who: Principal,
+    access: Access,
+    package_id: int,
+    subject: str,
+    detail: str,
+    at: int,
+) -> None:
+    """Add an event to the outbox: `subject` is a digest or tag, `detail` what changed."""
+    await tx.execute(
+        INSERT_EVENT,
+        kind,
+        who.account_id or None,
+        who.token_id or None,
+        access.owner_id,
+        package_id,
+        subject,
+        detail,
+        at,
+    )

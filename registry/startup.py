@@ -1,0 +1,137 @@
+"""What happens before the first worker: the data directory, the schema, keys, and the first admin."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from auth.accounts import ANY_ACCOUNT, insert_user
+from auth.jwt import make_keys
+from auth.passwords import hash_password
+from registry.config import Config, ConfigError
+from storage import migrations
+from storage.clock import now
+from storage.connect import open_database
+from storage.database import Transaction
+from storage.errors import PackhouseError
+
+FIRST_LOGIN = "first-login.txt"
+FIRST_USER = "admin"
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make the data directory, for its owner alone. Raises ConfigError."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = directory.stat().st_mode
+        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ConfigError(
+                f"others can write to the data directory {directory}: chmod 700 it first"
+            )
+        if mode & 0o077:
+            directory.chmod(0o700)
+        probe = directory / f".probe-{os.getpid()}"
+        probe.touch(mode=0o600)
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to the data directory {directory}: {error.strerror}"
+        ) from error
+
+
+def lock_directory(directory: Path) -> IO[str]:
+    """Take the server's lock on a data directory; it ends with the process. Raises ConfigError."""
+    file = (directory / "serve.lock").open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        holder = file.read().strip() or "an unknown process"
+        file.close()
+        raise ConfigError(
+            f"another server works on {directory}: process {holder}; stop it first"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def prepare_database(config: Config) -> bool:
+    """Bring the schema up to date and make keys and first admin. Raises ConfigError.
+
+    Returns whether this was the first start.
+    """
+    try:
+        return asyncio.run(_prepare_database(config))
+    except PackhouseError as error:
+        raise ConfigError(error.message) from error
+
+
+async def _prepare_database(config: Config) -> bool:
+    async with await open_database(config.database, config.directory) as database:
+        await database.migrate(migrations.load())
+        if await database.fetch_one(ANY_ACCOUNT) is not None:
+            return False
+        password, at = secrets.token_urlsafe(18), now()
+        hashed = hash_password(password)
+
+        async def work(tx: Transaction) -> bool:
+            await make_keys(tx, at)
+            if await tx.fetch_one(ANY_ACCOUNT) is not None:
+                return False
+            await insert_user(tx, FIRST_USER, hashed, at, admin=True)
+            return True
+
+        # The file comes first: a crash in between leaves a password that opens nothing.
+        secret = _write_secret(config.directory / FIRST_LOGIN, password)
+        first = await database.write(work)
+        if not first:
+            secret.unlink()
+        return first
+
+
+def _write_secret(file: Path, text: str) -> Path:
+    with contextlib.suppress(FileNotFoundError):
+        file.unlink()
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(text + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    return file
+
+
+def forget_first_login(config: Config, name: str) -> None:
+    """Remove the file with the first password once its user has signed in."""
+    if name == FIRST_USER:
+        (config.directory / FIRST_LOGIN).unlink(missing_ok=True)
+
+
+def print_welcome(config: Config, found: Sequence[str]) -> None:
+    """Print the lines to try; the first password goes to a terminal only, never to a log."""
+    host = found[0].partition("://")[2].replace("127.0.0.1", "localhost")
+    secret = config.directory / FIRST_LOGIN
+    lines = []
+    if secret.exists():
+        lines = [
+            f"The first user is '{FIRST_USER}'; the password is in {secret} "
+            "(set your own with: packhouse user password admin)",
+            *([f"  password: {secret.read_text().strip()}"] if sys.stderr.isatty() else []),
+            "Try it:",
+            f"  docker login {host} --username {FIRST_USER} --password-stdin < {secret}",
+        ]
+    else:
+        lines = ["Try it:", f"  docker login {host}"]
+    lines += [
+        f"  docker tag alpine {host}/{FIRST_USER}/alpine",
+        f"  docker push {host}/{FIRST_USER}/alpine",
+        f"  docker pull {host}/{FIRST_USER}/alpine",
+    ]
+    print("\n".join(lines), file=sys.stderr, flush=True)
