@@ -123,7 +123,7 @@ def unprivileged_account() -> dict[str, Any]:
         except KeyError:
             continue
         return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    skip_or_fail("PostgreSQL does not run as root: make a user postgres or nobody")
+    return skip_or_fail("PostgreSQL does not run as root: make a user postgres or nobody")
 
 
 def skip_or_fail(cure: str) -> NoReturn:
