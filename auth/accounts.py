@@ -44,6 +44,7 @@ where name = $1 and kind = 'user'
 """
 DISABLE_ACCOUNT = "update accounts set disabled_at = $2 where name = $1 and disabled_at is null"
 ENABLE_ACCOUNT = "update accounts set disabled_at = null where name = $1"
+# scan: the first row ends it
 ANY_ACCOUNT = "select id from accounts order by id limit 1"
 
 

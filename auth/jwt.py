@@ -25,11 +25,13 @@ AUDIENCE = "packhouse"
 FORGIVEN_SECONDS = 24 * 3600
 _CACHED = 10_000
 
+# scan: a handful of rows, read at the start of a worker and for an unknown key id
 LOAD_KEYS = """
 select kid, purpose, secret, created_at, retired_at from signing_keys order by created_at, kid
-"""  # scan: a handful of rows, read at the start of a worker and for an unknown key id
+"""
 INSERT_KEY = "insert into signing_keys (kid, purpose, secret, created_at) values ($1, $2, $3, $4)"
-COUNT_KEYS = "select count(*) as keys from signing_keys"  # scan: a handful of rows
+# scan: a handful of rows
+COUNT_KEYS = "select count(*) as keys from signing_keys"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from enum import IntEnum, IntFlag
 
 
 class Role(IntEnum):
-    """What an account may do with an owner, a project or a package; each includes the ones below."""
+    """What an account may do with an owner, a project or a package; each includes those below."""
 
     NONE = 0
     READ = 1

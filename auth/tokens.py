@@ -38,10 +38,6 @@ from accounts u join tokens k on k.account_id = u.id
 where u.name = $1 and k.id > $2 order by k.id limit 1000
 """
 REVOKE_TOKEN = "update tokens set revoked_at = $2 where id = $1 and revoked_at is null"
-TOUCH_TOKEN = """
-update tokens set last_used_at = $2
-where id = $1 and (last_used_at is null or last_used_at < $2 - 600000000)
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,14 +118,14 @@ class Blobs:
     ) -> bool:
         """Link a blob that the caller may read elsewhere; False when there is none.
 
-        Without a source at most 50 repositories are asked, public ones first. A client cannot
-        have fetched a bearer token for a name it does not say, so there the account's own rights
-        and its token's scopes decide; a source that is named must be in the bearer too.
+        Without a source at most 50 repositories are asked, public ones first. The account's own
+        rights and its token's scopes decide, not the names in its bearer: a client cannot fetch a
+        token for a name it does not say (docs/decisions/0005).
         """
+        reader = replace(who, access=None)
         if source is not None:
-            reader, candidates = who, [source]
+            candidates = [source]
         else:
-            reader = replace(who, access=None)
             rows = await self._database.fetch(LIST_HOLDERS, digest)
             candidates = [row["repository"] for row in rows]
         for candidate in candidates:

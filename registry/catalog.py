@@ -10,8 +10,8 @@ from typing import Any
 from auth.permissions import Permissions
 from auth.principals import Action, Principal
 from registry.errors import ManifestInvalid
-from registry.manifests import annotations
 from registry.manifest_store import decode
+from registry.manifests import annotations
 from storage.database import Database, Row
 from storage.digest import Digest
 from storage.names import RepositoryName

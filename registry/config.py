@@ -1,4 +1,4 @@
-"""Configuration: one list of keys, from defaults, a YAML file, the environment and the command line.
+"""Configuration: one list of keys, from defaults, a YAML file, the environment and the options.
 
 Later sources win. An unknown key or a bad value is a ConfigError with one clear line.
 """

@@ -1,4 +1,4 @@
-"""One look at every path before anything is routed: what two readers could read differently ends here.
+"""One look at every path before it is routed: what two readers could read differently ends here.
 
 Proxies and routers disagree about `//`, `;`, dot segments and encoded separators, and every such
 disagreement has been somebody's way around a permission check.

@@ -61,7 +61,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _limit_silence(bound: socket.socket) -> None:
-    """End connections whose peer acknowledges nothing for five minutes; accepted sockets inherit."""
+    """End connections whose peer acknowledges nothing for five minutes (accepted ones inherit)."""
     with suppress(AttributeError, OSError):
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
 

@@ -1,4 +1,4 @@
-"""What happens before the first worker: the data directory, the schema, keys, and the first admin."""
+"""Before the first worker: the data directory, the schema, keys, and the first admin."""
 
 import asyncio
 import contextlib

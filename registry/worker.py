@@ -33,7 +33,7 @@ def run_worker(config: Config, sockets: Sequence[socket.socket], lifeline: Conne
 
 async def _serve(config: Config, sockets: list[socket.socket], lifeline: Connection) -> None:
     certificate, _, key = config.tls.partition(",")
-    server = uvicorn.Server(
+    server = _AnnouncingServer(
         uvicorn.Config(
             build_app(config),
             http="httptools",
@@ -50,16 +50,24 @@ async def _serve(config: Config, sockets: list[socket.socket], lifeline: Connect
             timeout_graceful_shutdown=config.grace_seconds,
             ssl_certfile=certificate or None,
             ssl_keyfile=key or None,
-        )
+        ),
+        lifeline,
     )
-    async with asyncio.TaskGroup() as group:
-        serving = group.create_task(server.serve(sockets=sockets))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.005)
-        if server.started:
-            for bound in sockets:
-                bound.listen(BACKLOG)
-            lifeline.send("ready")
+    await server.serve(sockets=sockets)
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """Says when it listens, with the queue that uvicorn was not told of."""
+
+    def __init__(self, config: uvicorn.Config, lifeline: Connection) -> None:
+        super().__init__(config)
+        self._lifeline = lifeline
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for bound in sockets or []:
+            bound.listen(BACKLOG)
+        self._lifeline.send("ready")
 
 
 def _die_with_supervisor(lifeline: Connection) -> None:

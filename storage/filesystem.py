@@ -31,14 +31,16 @@ T = TypeVar("T")
 CHECKPOINT = 32 * 1024 * 1024
 """Bytes between two fdatasyncs (they bound the last fsync and the dirty pages) and space checks."""
 
+WRITERS = 32
+READERS = 16
+"""Threads; both kinds mostly wait for the disk."""
+
 _KEY = re.compile(r"[0-9a-f]{32,128}")
 _FULL = (
     "the disk is full, but for what clean-up needs: delete packages or add space, then try again"
 )
 _PAGE = 1000
 _LEAST_RESERVE = 1024**3
-_WRITERS = 32
-_READERS = 16
 
 
 class FilesystemStore:
@@ -55,8 +57,8 @@ class FilesystemStore:
         self._reserve = reserve
         self._durable: set[str] = set()
         # Reads do not queue behind fsyncs, nor either of them behind asyncio's few threads.
-        self._writers = ThreadPoolExecutor(_WRITERS, "blobs-write")
-        self._readers = ThreadPoolExecutor(_READERS, "blobs-read")
+        self._writers = ThreadPoolExecutor(WRITERS, "blobs-write")
+        self._readers = ThreadPoolExecutor(READERS, "blobs-read")
 
     async def write(self, chunks: AsyncIterator[bytes]) -> Stored:
         """Keep `chunks` under a new key; durable when it returns. Raises NoSpace."""
@@ -154,7 +156,9 @@ class FilesystemStore:
             aiofiles.open(path, mode, buffering=0, opener=_open_private, executor=threads)
         )
         try:
-            yield await _settled(opening)
+            with _no_space():
+                file = await _settled(opening)
+            yield file
         finally:
             if opening.exception() is None:
                 await _settled(opening.result().close())
@@ -208,7 +212,7 @@ class FilesystemStore:
         for first in _names(self._blobs):
             for second in _names(self._blobs / first):
                 for key in _names(self._blobs / first / second):
-                    if _KEY.fullmatch(key) and key.startswith(first + second):
+                    if _KEY.fullmatch(key):
                         with suppress(FileNotFoundError):
                             yield _stored(key, self._file(key).stat())
 

@@ -25,7 +25,6 @@ RESERVED_OWNERS = frozenset(
     {
         "-",
         "_",
-        "admin",
         "api",
         "auth",
         "cache",
