@@ -237,6 +237,18 @@ async def test_a_key_without_bytes_is_missing(store: BlobStore, key: str) -> Non
     await store.delete([key])
 
 
+@pytest.mark.parametrize("form", ["{}/", "{}/.", "./{}", "{}\n", "{}\0", " {}", "../{}", "{}.x"])
+async def test_a_key_with_anything_around_it_is_missing(store: BlobStore, form: str) -> None:
+    key = (await store.write(stream(b"x"))).key
+    for hostile in (form.format(key), f"{key}/../{key}", key.upper() + "A"):
+        with pytest.raises(BlobMissing):
+            await store.size(hostile)
+        with pytest.raises(BlobMissing):
+            await content(store.read(hostile))
+        await store.delete([hostile])
+    assert await store.size(key) == 1
+
+
 async def test_a_read_that_began_outlives_the_deletion(store: BlobStore) -> None:
     data = random.Random(2).randbytes(3 * MIB)
     key = (await store.write(stream(data))).key
@@ -258,7 +270,7 @@ async def test_a_local_path_holds_the_bytes_and_a_url_is_none_or_text(store: Blo
 
 
 @pytest.mark.parametrize("algorithms", [(), ("sha256",), ALGORITHMS])
-@pytest.mark.parametrize("size", [0, 1000, 2 * MIB + 5])
+@pytest.mark.parametrize("size", [0, 1, 1000, 2 * MIB + 5])
 async def test_digests_are_those_of_the_bytes_kept(
     store: BlobStore, size: int, algorithms: tuple[str, ...]
 ) -> None:
