@@ -177,7 +177,7 @@ class Dispatch:
         try:
             check_path(raw)
         except PackhouseError as error:
-            response = render_error(error, {}, head=False)
+            response = render_error(error, {}, scope["method"])
             await response(scope, receive, send)
             return
         await self._site(scope, receive, send)
@@ -189,4 +189,4 @@ async def _render_site_error(request: Request, error: Exception) -> Response:
     headers = {"Cache-Control": "no-store"}
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="packhouse"'
-    return render_error(error, headers, head=request.method == "HEAD")
+    return render_error(error, headers, request.method)

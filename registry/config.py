@@ -4,6 +4,7 @@ Later sources win. An unknown key or a bad value is a ConfigError with one clear
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 ENVIRONMENT_PREFIX = "PACKHOUSE_"
+CHOICE_OF_FILE = "PACKHOUSE_CONFIG"
 
 
 class ConfigError(Exception):
@@ -19,14 +21,28 @@ class ConfigError(Exception):
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("write text")
-    return value
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError("write one line of text")
+    return value.strip()
+
+
+def _path(value: object) -> str:
+    text = _text(value)
+    if not text or (text.startswith("~") and Path(text).parts[0] != "~"):
+        raise ValueError("write the path of a directory, such as /var/lib/packhouse or ~/packhouse")
+    return text
+
+
+def _certificate(value: object) -> str:
+    text = _text(value)
+    if text and (text.count(",") != 1 or not all(part.strip() for part in text.split(","))):
+        raise ValueError("write CERT,KEY: the paths of two PEM files with a comma between them")
+    return text
 
 
 def _whole(least: int, most: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
-        if isinstance(value, str) and value.strip().lstrip("-").isdigit():
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value.strip()):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise ValueError(f"write a whole number from {least} to {most}")
@@ -37,9 +53,15 @@ def _whole(least: int, most: int) -> Callable[[object], int]:
 
 def _hosts(value: object) -> tuple[str, ...]:
     items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list) or not items or not all(isinstance(i, str) for i in items):
+    if not isinstance(items, list) or not items or not all(map(_is_host, items)):
         raise ValueError("write a list of addresses to listen on, such as [127.0.0.1, '::1']")
-    return tuple(item.strip() for item in items)
+    return tuple(dict.fromkeys(item.strip() for item in items))
+
+
+def _is_host(item: object) -> bool:
+    return (
+        isinstance(item, str) and re.fullmatch(r"[A-Za-z0-9.:%_-]{1,253}", item.strip()) is not None
+    )
 
 
 def _level(value: object) -> str:
@@ -50,7 +72,7 @@ def _level(value: object) -> str:
 
 def _public_url(value: object) -> str:
     text = _text(value).rstrip("/")
-    if text and not (text.startswith(("http://", "https://")) and text.count("/") == 2):
+    if text and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+", text):
         raise ValueError("write scheme and host alone, such as https://packages.example.com")
     return text
 
@@ -74,7 +96,7 @@ class Config:
         ("127.0.0.1", "::1"), _hosts, "addresses", "Addresses to listen on."
     )
     port: int = _key(5000, _whole(0, 65535), "port", "TCP port; 0 takes a free one.")
-    data: str = _key("./data", _text, "path", "Directory of blobs and of the embedded database.")
+    data: str = _key("./data", _path, "path", "Directory of blobs and of the embedded database.")
     database: str = _key(
         "", _database, "URL", "Empty for SQLite in the data directory, or a PostgreSQL URL."
     )
@@ -84,7 +106,9 @@ class Config:
     public_url: str = _key(
         "", _public_url, "URL", "What clients call this server; empty takes each request's own."
     )
-    tls: str = _key("", _text, "paths", "CERT,KEY: PEM files to serve TLS with; empty for plain.")
+    tls: str = _key(
+        "", _certificate, "paths", "CERT,KEY: PEM files to serve TLS with; empty for plain."
+    )
     bearer_seconds: int = _key(
         300, _whole(60, 86400), "seconds", "How long a bearer token of /token is good."
     )
@@ -124,38 +148,79 @@ def load(
     file: Path | None, environment: Mapping[str, str], arguments: Mapping[str, object]
 ) -> Config:
     """Read the configuration. Raises ConfigError."""
-    values = dict(_read_file(file)) if file is not None else {}
-    known = {f.name: f for f in fields(Config)}
-    for name, text in environment.items():
-        if name.startswith(ENVIRONMENT_PREFIX) and name != "PACKHOUSE_CONFIG":
-            values[name.removeprefix(ENVIRONMENT_PREFIX).lower()] = text
-    values.update({name: value for name, value in arguments.items() if value is not None})
+    values = {} if file is None else _from_file(file)
+    values |= _from_environment(environment)
+    values |= {
+        name: (f"option --{name}", value) for name, value in arguments.items() if value is not None
+    }
+    parsers = {known.name: known.metadata["parse"] for known in fields(Config)}
     parsed: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in known:
-            raise ConfigError(f"unknown configuration key {name!r}: see config.example.yaml")
+    for name, (source, value) in values.items():
         try:
-            parsed[name] = known[name].metadata["parse"](value)
+            parsed[name] = parsers[name](value)
         except ValueError as error:
-            raise ConfigError(f"configuration key {name!r} is {value!r}: {error}") from error
+            # A database URL may hold a password, and this line goes to logs.
+            shown = "not usable" if name == "database" else _shown(value)
+            raise ConfigError(f"{source} is {shown}: {error}") from error
     return Config(**parsed)
 
 
 def from_environment(file: str | None, arguments: Mapping[str, object]) -> Config:
     """Read the configuration of this process: the only place that looks at the environment."""
-    chosen = file or os.environ.get("PACKHOUSE_CONFIG")
+    chosen = file or os.environ.get(CHOICE_OF_FILE)
     return load(Path(chosen) if chosen else None, os.environ, arguments)
 
 
-def _read_file(file: Path) -> dict[str, object]:
+_Values = dict[str, tuple[str, object]]
+"""By key: what the operator calls the place it was set in, and the value."""
+
+
+def _from_file(file: Path) -> _Values:
+    known = {key.name for key in fields(Config)}
+    values: _Values = {}
+    for name, value in _read_file(file).items():
+        if name not in known:
+            raise ConfigError(
+                f"unknown configuration key {_shown(name)} in {file}: see config.example.yaml"
+            )
+        values[str(name)] = (f"configuration key '{name}' in {file}", value)
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> _Values:
+    known = {ENVIRONMENT_PREFIX + key.name.upper(): key.name for key in fields(Config)}
+    values: _Values = {}
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CHOICE_OF_FILE:
+            continue
+        if variable not in known:
+            raise ConfigError(
+                f"unknown environment variable {_shown(variable)}: the keys of "
+                f"config.example.yaml in capitals after {ENVIRONMENT_PREFIX} are known"
+            )
+        values[known[variable]] = (f"environment variable {variable}", text)
+    return values
+
+
+def _read_file(file: Path) -> dict[object, object]:
     try:
         values = yaml.safe_load(file.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # ValueError: PyYAML lets those of int() and date() through, such as for 2026-13-01.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     if values is None:
         return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+    if not isinstance(values, dict):
         raise ConfigError(f"{file} holds no 'key: value' lines: see config.example.yaml")
     return values
+
+
+def _shown(value: object) -> str:
+    """Show a value on one short line."""
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number beyond all limits"
+    if isinstance(value, str | int | float | None):
+        return repr(value[:100] if isinstance(value, str) else value)
+    return f"a {type(value).__name__}"

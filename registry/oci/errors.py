@@ -63,16 +63,26 @@ CODES: dict[type[PackhouseError], str] = {
 }
 
 
-def code_of(error: PackhouseError) -> str:
-    """Return the code of the nearest class that has one."""
+def code_of(error: PackhouseError, method: str) -> str:
+    """Return the code of the nearest class that has one.
+
+    A push to a name that cannot be is UNSUPPORTED: docker goes on retrying each layer for a minute
+    after NAME_INVALID, and stops at once after this (goharbor/harbor#20544).
+    """
+    if isinstance(error, NameInvalid) and method in ("POST", "PUT", "PATCH"):
+        return "UNSUPPORTED"
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
 
 
-def render_error(error: PackhouseError, headers: Mapping[str, str], *, head: bool) -> Response:
+def render_error(error: PackhouseError, headers: Mapping[str, str], method: str) -> Response:
     """Render an error. HEAD knows 404 and 401 only: containerd ends a push on anything else."""
-    status = 404 if head and error.status in (400, 403, 405) else error.status
+    status = 404 if method == "HEAD" and error.status in (400, 403, 405) else error.status
     return JSONResponse(
-        {"errors": [{"code": code_of(error), "message": error.message, "detail": error.detail}]},
+        {
+            "errors": [
+                {"code": code_of(error, method), "message": error.message, "detail": error.detail}
+            ]
+        },
         status_code=status,
         headers={**error.headers, **headers},
     )

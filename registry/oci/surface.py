@@ -70,7 +70,7 @@ class OciSurface:
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
-        headers, head = Headers(scope=scope), scope["method"] == "HEAD"
+        headers, method = Headers(scope=scope), scope["method"]
         path = paths.OciPath(paths.BASE)
         try:
             check_path(scope["raw_path"])
@@ -80,11 +80,11 @@ class OciSurface:
             try:
                 extra = self._challenge(error, scope, headers, path)
             except Invalid as worse:
-                return render_error(worse, {}, head=head)
-            return render_error(error, extra, head=head)
+                return render_error(worse, {}, method)
+            return render_error(error, extra, method)
         except Exception:
             request_id = secrets.token_hex(8)
-            log.exception("request %s failed: %s %s", request_id, scope["method"], path.kind)
+            log.exception("request %s failed: %s %s", request_id, method, path.kind)
             return render_failure(request_id)
 
     async def _route(
