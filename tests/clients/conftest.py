@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,15 +37,25 @@ def dockerd() -> Iterator[Engine]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def dead_tokens(registry: Registry) -> dict[str, str]:
+    """Alice's tokens that are good no longer, by what the registry says of them."""
+    return {
+        "this token was revoked": registry.revoked_token(),
+        "this token has expired": registry.expired_token(),
+    }
+
+
 @pytest.fixture
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
     """Runs clients with a home, docker configuration and container storage of this test's own."""
     shell = Shell(tmp_path / "home")
     for name in {"registry", "registry_tls", "dockerd"} & set(request.fixturenames):
         shell.logs.append(request.getfixturevalue(name).log)
     if "dockerd" in request.fixturenames:
         shell.env["DOCKER_HOST"] = request.getfixturevalue("dockerd").socket
-    return shell
+    yield shell
+    shutil.rmtree(shell.home, ignore_errors=True)
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import datetime
 import ipaddress
 import json
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -51,17 +53,27 @@ class Registry:
             raise RuntimeError(f"packhouse {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout.strip()
 
-    @contextmanager
-    def doomed_token(self) -> Iterator[str]:
-        """A token of alice's that is good inside the block, and revoked after it."""
-        token = self.admin("token", "create", "--user", self.user)
-        yield token
-        self.admin("token", "revoke", token)
+    def revoked_token(self) -> str:
+        """A token of alice's that was good until now."""
+        name = "revoked"
+        token = self.admin("token", "create", "--user", self.user, "--name", name)
+        listed = json.loads(self.admin("token", "list", "--user", self.user, "--json"))
+        self.admin("token", "revoke", *[str(at["id"]) for at in listed if at["name"] == name])
+        return token
+
+    def expired_token(self) -> str:
+        """A token of alice's that was good for a second, after that second."""
+        token = self.admin("token", "create", "--user", self.user, "--expires", "1s")
+        with self.http(self.user, token) as http:
+            while http.get("/v2/").status_code == 200:
+                time.sleep(0.05)
+        return token
 
     def http(self, user: str = "", secret: str = "") -> httpx.Client:
         """A client of the API that signs in as alice, or as somebody else."""
         who = (user or self.user, secret or self.token)
-        return httpx.Client(base_url=self.url, auth=who, timeout=60)
+        trust = ssl.create_default_context(cafile=self.certificate)
+        return httpx.Client(base_url=self.url, auth=who, timeout=60, verify=trust)
 
 
 def populate(registry: Registry) -> None:
@@ -71,7 +83,8 @@ def populate(registry: Registry) -> None:
     registry.admin("org", "create", registry.owner)
     registry.admin("grant", registry.owner, registry.user, "admin")
     registry.admin("grant", registry.owner, registry.reader, "read")
-    token = registry.admin("token", "create", "--user", registry.user)
+    scope = ("--scope", "read,write,delete")
+    token = registry.admin("token", "create", "--user", registry.user, *scope)
     (registry.data.parent / "alice.token").write_text(token)
 
 
@@ -99,6 +112,10 @@ def running(home: Path, *, tls: bool = False) -> Iterator[Registry]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
+            shutil.rmtree(data)
+            unfinished = log.read_text()
+            assert process.returncode == 0, unfinished
+            assert "Traceback" not in unfinished, unfinished
 
 
 def wait(process: subprocess.Popen[bytes], listening: Path, log: Path) -> str:

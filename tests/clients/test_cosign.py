@@ -61,7 +61,7 @@ def test_a_bundle_is_a_referrer_without_a_tag(
     sign(cosign, image, "--signing-config", "offline.json")
     assert [found["artifactType"] for found in referrers(registry, image)] == [BUNDLE]
     assert cosign("crane", "ls", image.partition("@")[0]).split() == ["v1"]
-    assert "docker-manifest-digest" in cosign(*VERIFY, image) or True
+    assert image.partition("@")[2] in cosign(*VERIFY, image)
 
 
 def test_a_signature_of_the_old_form_is_a_tag(cosign: Shell, image: str) -> None:
@@ -99,13 +99,15 @@ def test_an_unsigned_image_is_not_verified(cosign: Shell, image: str) -> None:
 
 def test_a_wrong_password_is_refused(cosign: Shell, registry: Registry, image: str) -> None:
     login(cosign, registry, registry.user, "wrong-password")
-    assert "UNAUTHORIZED" in cosign.fails(*VERIFY, image)
+    assert "wrong user name, password or token" in cosign.fails(*VERIFY, image)
 
 
-def test_a_revoked_token_is_refused(cosign: Shell, registry: Registry, image: str) -> None:
-    with registry.doomed_token() as token:
+def test_a_dead_token_is_refused(
+    cosign: Shell, registry: Registry, dead_tokens: dict[str, str], image: str
+) -> None:
+    for said, token in dead_tokens.items():
         login(cosign, registry, registry.user, token)
-    assert "UNAUTHORIZED" in cosign.fails(*VERIFY, image)
+        assert said in cosign.fails(*VERIFY, image)
 
 
 def test_a_reader_verifies_and_cannot_sign(cosign: Shell, registry: Registry, image: str) -> None:
@@ -113,7 +115,7 @@ def test_a_reader_verifies_and_cannot_sign(cosign: Shell, registry: Registry, im
     login(cosign, registry, registry.reader, registry.reader_password)
     cosign(*VERIFY, image)
     options = ("--key", "cosign.key", "--yes", "--signing-config", "offline.json")
-    assert "DENIED" in cosign.fails("cosign", "sign", HTTP, *options, image)
+    assert "bob may not push acme/" in cosign.fails("cosign", "sign", HTTP, *options, image)
 
 
 def test_a_name_without_an_owner_is_explained(cosign: Shell, registry: Registry) -> None:

@@ -104,16 +104,17 @@ def test_a_wrong_password_is_refused(
     """`crane auth login` asks nobody: the push shows it."""
     login(run, registry, registry.user, "wrong-password")
     images.image_layout(tmp_path / "in")
-    assert "UNAUTHORIZED" in run.fails("crane", "push", tmp_path / "in", f"{repository}:v1")
+    said = run.fails("crane", "push", tmp_path / "in", f"{repository}:v1")
+    assert "wrong user name, password or token" in said
 
 
-def test_a_revoked_token_is_refused(
-    run: Shell, registry: Registry, repository: str, tmp_path: Path
+def test_a_dead_token_is_refused(
+    run: Shell, registry: Registry, dead_tokens: dict[str, str], repository: str, tmp_path: Path
 ) -> None:
-    with registry.doomed_token() as token:
-        login(run, registry, registry.user, token)
     images.image_layout(tmp_path / "in")
-    assert "UNAUTHORIZED" in run.fails("crane", "push", tmp_path / "in", f"{repository}:v1")
+    for said, token in dead_tokens.items():
+        run.remember(registry.host, registry.user, token)
+        assert said in run.fails("crane", "push", tmp_path / "in", f"{repository}:v1")
 
 
 def test_a_reader_cannot_push(
@@ -121,7 +122,9 @@ def test_a_reader_cannot_push(
 ) -> None:
     login(run, registry, registry.reader, registry.reader_password)
     images.image_layout(tmp_path / "in")
-    assert "DENIED" in run.fails("crane", "push", tmp_path / "in", f"{repository}:v1")
+    assert "bob may not push acme/" in run.fails(
+        "crane", "push", tmp_path / "in", f"{repository}:v1"
+    )
 
 
 def test_a_name_without_an_owner_is_explained(

@@ -3,7 +3,6 @@
 It speaks https to every name that has a dot, and plain HTTP to `localhost` alone.
 """
 
-import base64
 import json
 from pathlib import Path
 
@@ -25,13 +24,7 @@ def host(registry_tls: Registry) -> str:
 def devcontainer(run: Shell, registry_tls: Registry, host: str) -> Shell:
     """A shell in which alice is logged in and our certificate is trusted."""
     run.env["NODE_EXTRA_CA_CERTS"] = str(registry_tls.certificate)
-    return login(run, host, registry_tls.user, registry_tls.token)
-
-
-def login(run: Shell, host: str, user: str, secret: str) -> Shell:
-    pair = base64.b64encode(f"{user}:{secret}".encode()).decode()
-    config = {"auths": {host: {"auth": pair}}}
-    (run.home / "docker" / "config.json").write_text(json.dumps(config))
+    run.remember(host, registry_tls.user, registry_tls.token)
     return run
 
 
@@ -94,18 +87,32 @@ def test_a_template_is_published_and_applied(
     assert json.loads(shown)["id"] == "plain"
 
 
-@pytest.mark.parametrize("who", ["wrong", "revoked", "reader"])
-def test_who_may_not_write_publishes_nothing(
-    devcontainer: Shell, registry_tls: Registry, host: str, tmp_path: Path, who: str
+def test_a_reader_cannot_publish(
+    devcontainer: Shell, registry_tls: Registry, host: str, tmp_path: Path
 ) -> None:
-    with registry_tls.doomed_token() as token:
-        secrets = {
-            "wrong": (registry_tls.user, "wrong-password"),
-            "revoked": (registry_tls.user, token),
-            "reader": (registry_tls.reader, registry_tls.reader_password),
-        }
-    login(devcontainer, host, *secrets[who])
+    devcontainer.remember(host, registry_tls.reader, registry_tls.reader_password)
+    said = refused(devcontainer, host, "acme/refused", tmp_path)
+    assert "bob may not push acme/refused/color" in said
+
+
+def test_who_is_not_known_cannot_publish(
+    devcontainer: Shell, registry_tls: Registry, host: str, tmp_path: Path
+) -> None:
+    """The CLI goes on without a login after a wrong one, and shows the next refusal."""
+    for secret in ("wrong-password", registry_tls.revoked_token(), registry_tls.expired_token()):
+        devcontainer.remember(host, registry_tls.user, secret)
+        said = refused(devcontainer, host, "acme/refused", tmp_path)
+        assert "Failed to publish" in said
+
+
+def test_a_collection_without_an_owner_is_explained(
+    devcontainer: Shell, host: str, tmp_path: Path
+) -> None:
+    """The features are alice's, and their collection would be an image called `alice`."""
+    assert "owner/image" in refused(devcontainer, host, "alice", tmp_path)
+
+
+def refused(run: Shell, host: str, namespace: str, tmp_path: Path) -> str:
     source = images.devcontainer_features(tmp_path)
-    target = ("-r", host, "-n", f"{NAMESPACE}/{who}")
-    said = devcontainer.fails("devcontainer", "features", "publish", *target, source)
-    assert "Failed to publish" in said or "ERR" in said
+    target = ("-r", host, "-n", namespace)
+    return run.fails("devcontainer", "features", "publish", *target, source)

@@ -92,6 +92,18 @@ def test_a_graph_is_copied_with_its_referrers(
     assert referrers(oras, f"{repository}-3:v1") == {bill}
 
 
+def test_a_webassembly_module_is_kept(
+    oras: Shell, repository: str, files: Path, tmp_path: Path
+) -> None:
+    (files / "module.wasm").write_bytes(b"\0asm\1\0\0\0")
+    (files / "config.json").write_text('{"architecture":"wasm","os":"wasip1"}')
+    config = ("--config", "config.json:application/vnd.wasm.config.v0+json")
+    name = f"{repository}:v1"
+    oras("oras", "push", HTTP, *config, name, "module.wasm:application/wasm", cwd=files)
+    oras("oras", "pull", HTTP, "-o", tmp_path / "out", name)
+    assert (tmp_path / "out" / "module.wasm").read_bytes().startswith(b"\0asm")
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_an_index_is_copied_there_and_back(
     oras: Shell, repository: str, tmp_path: Path, nested: bool
@@ -156,22 +168,21 @@ def test_a_public_artifact_is_pulled_without_login(
 def test_a_wrong_password_is_refused(run: Shell, registry: Registry) -> None:
     options = [HTTP, "-u", registry.user, "-p", "wrong-password"]
     said = run.fails("oras", "login", *options, registry.host)
-    assert "unauthorized" in said
+    assert "wrong user name, password or token" in said
 
 
-def test_a_revoked_token_is_refused(
-    run: Shell, registry: Registry, repository: str, files: Path
+def test_a_dead_token_is_refused(
+    run: Shell, registry: Registry, dead_tokens: dict[str, str], repository: str, files: Path
 ) -> None:
-    with registry.doomed_token() as token:
-        login(run, registry, registry.user, token)
-    said = run.fails("oras", "push", HTTP, f"{repository}:v1", "notes.txt", cwd=files)
-    assert "unauthorized" in said
+    for said, token in dead_tokens.items():
+        run.remember(registry.host, registry.user, token)
+        assert said in run.fails("oras", "push", HTTP, f"{repository}:v1", "notes.txt", cwd=files)
 
 
 def test_a_reader_cannot_push(run: Shell, registry: Registry, repository: str, files: Path) -> None:
     login(run, registry, registry.reader, registry.reader_password)
     said = run.fails("oras", "push", HTTP, f"{repository}:v1", "notes.txt", cwd=files)
-    assert "denied" in said
+    assert "bob may not push acme/" in said
 
 
 def test_a_name_without_an_owner_is_explained(oras: Shell, registry: Registry, files: Path) -> None:
