@@ -23,7 +23,7 @@ class Client:
     kind: str
     package: str | Sequence[str]
     version: str = ""
-    minimum: str = "0"
+    minimum: str = ""
     module: str = ""
     installs: str = ""
     ask: Sequence[str] = ("--version",)

@@ -106,16 +106,20 @@ def running(home: Path, *, tls: bool = False) -> Iterator[Registry]:
             populate(registry)
             yield registry
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-            shutil.rmtree(data)
-            unfinished = log.read_text()
-            assert process.returncode == 0, unfinished
-            assert "Traceback" not in unfinished, unfinished
+            stop(process)
+    shutil.rmtree(data)
+    said = log.read_text()
+    assert process.returncode == 0, said
+    assert "Traceback" not in said, said
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
 
 
 def wait(process: subprocess.Popen[bytes], listening: Path, log: Path) -> str:

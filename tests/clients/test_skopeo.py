@@ -1,6 +1,7 @@
 """skopeo: copies with every transport, sync, inspect, delete."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,21 @@ def test_a_repository_is_mirrored_with_all_its_tags(
     copied = f"docker://{registry.host}/acme/mirrored/{name.rpartition('/')[2]}"
     listed = skopeo("skopeo", "list-tags", "--tls-verify=false", copied)
     assert json.loads(listed)["Tags"] == ["v1", "v2", "v3"]
+
+
+def test_an_image_goes_over_tls(
+    run: Shell, registry_tls: Registry, name: str, tmp_path: Path
+) -> None:
+    images.image_layout(tmp_path / "in")
+    certificates = tmp_path / "certificates"
+    certificates.mkdir()
+    shutil.copy(registry_tls.certificate, certificates / "ca.crt")
+    run.remember(registry_tls.host, registry_tls.user, registry_tls.token)
+    image = f"docker://{registry_tls.host}/{name}:v1"
+    local = [f"oci:{tmp_path}/{at}:latest" for at in ("in", "out")]
+    run("skopeo", "copy", "--dest-cert-dir", certificates, local[0], image)
+    run("skopeo", "copy", "--src-cert-dir", certificates, image, local[1])
+    assert blobs(tmp_path / "out") == blobs(tmp_path / "in")
 
 
 def test_a_deleted_image_is_gone(skopeo: Shell, repository: str, tmp_path: Path) -> None:
