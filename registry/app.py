@@ -31,7 +31,7 @@ from registry.pages import home
 from registry.paths import check_path
 from registry.startup import forget_first_login
 from registry.upload_ids import UploadIds
-from registry.uploads import Uploads
+from registry.uploads import UploadLimits, Uploads
 from storage.blobs import BlobStore
 from storage.clock import Clock, now
 from storage.connect import open_database
@@ -83,6 +83,7 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
     permissions = Permissions(database, clock)
     blobs = Blobs(database, store, permissions, clock)
     ids = UploadIds(keys, clock)
+    limits = UploadLimits(config.upload_seconds, config.blob_bytes, config.uploads_per_account)
     return Services(
         config=config,
         database=database,
@@ -96,7 +97,7 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
         permissions=permissions,
         catalog=Catalog(database, permissions),
         blobs=blobs,
-        uploads=Uploads(database, store, blobs, ids, permissions, clock, config.upload_seconds),
+        uploads=Uploads(database, store, blobs, ids, permissions, clock, limits),
         manifests=ManifestStore(database, permissions, clock),
         deletion=Deletion(database, permissions, clock),
         packages=Packages(database, clock),

@@ -35,9 +35,10 @@ def _path(value: object) -> str:
 
 def _certificate(value: object) -> str:
     text = _text(value)
-    if text and (text.count(",") != 1 or not all(part.strip() for part in text.split(","))):
+    files = [part.strip() for part in text.split(",")]
+    if text and (len(files) != 2 or not all(files)):
         raise ValueError("write CERT,KEY: the paths of two PEM files with a comma between them")
-    return text
+    return ",".join(files)
 
 
 def _whole(least: int, most: int) -> Callable[[object], int]:
@@ -117,6 +118,12 @@ class Config:
         _whole(4 * 1024 * 1024, 64 * 1024 * 1024),
         "bytes",
         "The largest manifest accepted.",
+    )
+    blob_bytes: int = _key(
+        0, _whole(0, 2**62), "bytes", "The largest blob accepted; 0 means no limit."
+    )
+    uploads_per_account: int = _key(
+        1000, _whole(1, 10**6), "uploads", "How many unfinished uploads an account may have."
     )
     upload_seconds: int = _key(
         86400,

@@ -3,6 +3,7 @@
 Invalid              400
   ManifestInvalid    400  not a manifest, or one that contradicts itself
   SizeInvalid        400  a length that is not the one announced
+TransferCut          408  a body that stood still or ended early
 NotFound             404
   BlobUnknown        404
   ManifestUnknown    404
@@ -14,7 +15,7 @@ Denied               403
   ReservedName       403
 """
 
-from storage.errors import Denied, Invalid, NotFound, RangeInvalid
+from storage.errors import Denied, Invalid, NotFound, PackhouseError, RangeInvalid
 
 
 class ManifestInvalid(Invalid):
@@ -27,6 +28,15 @@ class SizeInvalid(Invalid):
 
 class UploadInvalid(Invalid):
     """An upload request that cannot be understood."""
+
+
+class TransferCut(PackhouseError):
+    """A body that stood still for too long or ended early; what came may have been kept."""
+
+    status = 408
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"Connection": "close"})
 
 
 class BlobUnknown(NotFound):

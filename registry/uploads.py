@@ -13,16 +13,20 @@ from auth.permissions import Access, Permissions
 from auth.principals import Action, Principal
 from registry.blobs import INSERT_TRASH, Blobs, NewObject, link
 from registry.body import Body
-from registry.errors import OutOfOrder, SizeInvalid, UploadInvalid
+from registry.errors import OutOfOrder, SizeInvalid, TransferCut, UploadInvalid
 from registry.repositories import check_container_name
 from registry.upload_ids import UploadId, UploadIds, unknown
 from storage.blobs import BlobStore, HashedObject, concatenated, rehash, write_hashed
 from storage.clock import SECOND, Clock
 from storage.database import Database, Row, Transaction
 from storage.digest import Digest
-from storage.errors import DigestInvalid
+from storage.errors import DigestInvalid, TooManyRequests
 from storage.names import RepositoryName
 
+COUNT_OPEN = """
+select count(*) as open from (
+  select 1 as one from uploads where account_id = $1 and closed_at is null limit $2) u
+"""
 FIND_UPLOAD = "select offset_bytes, updated_at, closed_at from uploads where id = $1"
 LIST_SEGMENTS = """
 select start_byte, size, key, sha256, sha512 from upload_segments
@@ -56,6 +60,15 @@ class Segment:
     digests: dict[str, Digest]
 
 
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Seconds an upload lives after its last byte, its bytes (0: any), and how many may be open."""
+
+    seconds: int
+    blob_bytes: int
+    per_account: int
+
+
 class Uploads:
     """Begins, continues, finishes and cancels; every method authorizes its caller."""
 
@@ -67,7 +80,7 @@ class Uploads:
         ids: UploadIds,
         permissions: Permissions,
         clock: Clock,
-        lifetime: int,
+        limits: UploadLimits,
     ) -> None:
         self._database = database
         self._store = store
@@ -75,7 +88,7 @@ class Uploads:
         self._ids = ids
         self._permissions = permissions
         self._clock = clock
-        self._lifetime = lifetime * SECOND
+        self._limits = limits
 
     async def require(self, who: Principal, repository: RepositoryName) -> Access:
         """Return the caller's right to push. Raises what judge raises, and ReservedName."""
@@ -115,11 +128,16 @@ class Uploads:
         await self.require(who, repository)
         identity, offset = await self._open(who, repository, upload)
         _check_range(content_range, offset, body)
+        if offset == 0:
+            await self._require_room(who)
+        self._limit(body, offset)
         segment = await self._receive(body, ("sha256", identity.algorithm))
         if segment.size == 0:
             await self._store.delete([segment.key])
             return offset
         await self._add(who, repository, identity, offset, segment)
+        if not body.complete:
+            raise _cut()
         _check_length(content_range, segment, body)
         return offset + segment.size
 
@@ -140,6 +158,7 @@ class Uploads:
         access = await self.require(who, repository)
         identity, offset = await self._open(who, repository, upload)
         _check_range(content_range, offset, body)
+        self._limit(body, offset)
         segments = await self._segments(upload) if offset else []
         if body.length != 0 or not segments:
             last = await self._receive(body, ("sha256", digest.algorithm))
@@ -152,10 +171,11 @@ class Uploads:
     ) -> None:
         """Make a whole body a blob, in one request. Raises DigestInvalid, SizeInvalid, NoSpace."""
         access = await self.require(who, repository)
+        self._limit(body, 0)
         segment = await self._receive(body, ("sha256", digest.algorithm))
         if not body.complete:
             await self._store.delete([segment.key])
-            raise SizeInvalid("the body was cut short: push the blob again")
+            raise TransferCut("the body was cut short: push the blob again")
         new = await self._verified([segment], digest)
         if new is None:
             await self._store.delete([segment.key])
@@ -184,7 +204,7 @@ class Uploads:
         if not body.complete:
             if last.size:
                 await self._add(who, access.repository, identity, offset, last)
-            raise SizeInvalid("the body was cut short: resume where the upload stands")
+            raise _cut()
         if last.size or not segments:
             return [*segments, last]
         await self._store.delete([last.key])
@@ -196,11 +216,24 @@ class Uploads:
         identity = await self._ids.verify(who, repository, upload)
         row = await self._database.fetch_one(FIND_UPLOAD, upload)
         touched = identity.created_at if row is None else row["updated_at"]
-        if touched + self._lifetime <= self._clock():
+        if touched + self._limits.seconds * SECOND <= self._clock():
             raise unknown()
         if row is not None and row["closed_at"] is not None:
             raise unknown()
         return identity, 0 if row is None else row["offset_bytes"]
+
+    async def _require_room(self, who: Principal) -> None:
+        most = self._limits.per_account
+        row = await self._database.fetch_one(COUNT_OPEN, who.account_id, most)
+        if row is not None and row["open"] >= most:
+            raise TooManyRequests(
+                f"{who.name} has {most} unfinished uploads: finish or cancel some",
+                headers={"Retry-After": "60"},
+            )
+
+    def _limit(self, body: Body, offset: int) -> None:
+        if self._limits.blob_bytes:
+            body.require_at_most(max(self._limits.blob_bytes - offset, 0))
 
     async def _segments(self, upload: str) -> list[Segment]:
         rows = await self._database.fetch(LIST_SEGMENTS, upload)
@@ -361,6 +394,10 @@ def _out_of_order(offset: int) -> OutOfOrder:
         f"this upload holds {offset} bytes: the next chunk begins there",
         headers={"Range": f"0-{max(offset - 1, 0)}"},
     )
+
+
+def _cut() -> TransferCut:
+    return TransferCut("the body was cut short: what came is kept, resume where the upload stands")
 
 
 def _moved() -> OutOfOrder:

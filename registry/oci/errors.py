@@ -16,6 +16,7 @@ from registry.errors import (
     ManifestUnknown,
     OutOfOrder,
     SizeInvalid,
+    TransferCut,
     UploadInvalid,
     UploadUnknown,
 )
@@ -43,6 +44,7 @@ CODES: dict[type[PackhouseError], str] = {
     ManifestInvalid: "MANIFEST_INVALID",
     SizeInvalid: "SIZE_INVALID",
     UploadInvalid: "BLOB_UPLOAD_INVALID",
+    TransferCut: "BLOB_UPLOAD_INVALID",
     Unauthenticated: "UNAUTHORIZED",
     Denied: "DENIED",
     NameUnknown: "NAME_UNKNOWN",

@@ -214,6 +214,7 @@ create table uploads (
     updated_at bigint not null,
     closed_at bigint
 ) {clustered};
+create index uploads_open on uploads (account_id) where closed_at is null;
 create index uploads_updated on uploads (updated_at);
 
 create table upload_segments (
