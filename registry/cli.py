@@ -2,12 +2,13 @@
 
 import argparse
 import asyncio
+import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from registry import commands
-from registry.app import Services, open_services
+from registry.app import Services, build_app, open_services
 from registry.config import Config, ConfigError, from_environment
 from registry.logs import configure_logging
 from registry.startup import (
@@ -15,52 +16,75 @@ from registry.startup import (
     prepare_database,
     prepare_directory,
     print_welcome,
+    warn_of_sqlite,
 )
 from registry.supervisor import Supervisor
+from registry.tls import check_certificate
 from storage.errors import PackhouseError
 
-Command = Callable[[Services, argparse.Namespace], Awaitable[None]]
+Command = Callable[[Services, argparse.Namespace], Awaitable[int | None]]
+"""Works with the open services; returns the exit status, None for 0."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = build_parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = getattr(options, "run", _run_command)
     try:
-        config = from_environment(options.config, _overrides(options))
-        if options.command is None:
-            return _serve(config) if options.serves else _check(config)
-        prepare_directory(config.directory)
-        prepare_database(config)
-        return asyncio.run(_run(config, options))
+        status = run(options)
+        sys.stdout.flush()
     except ConfigError as error:
         print(f"packhouse: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
-
-
-async def _run(config: Config, options: argparse.Namespace) -> int:
-    command: Command = options.command
-    try:
-        async with open_services(config) as services:
-            await command(services, options)
     except PackhouseError as error:
         print(f"packhouse: {error.message}", file=sys.stderr)
         return 1
-    return 0
+    except BrokenPipeError:
+        # The reader of our output has seen enough (`| head`); Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
 
 
-def _serve(config: Config) -> int:
+def _read_config(options: argparse.Namespace) -> Config:
+    return from_environment(options.config, _overrides(options))
+
+
+def _run_command(options: argparse.Namespace) -> int:
+    config = _read_config(options)
+    prepare_directory(config.directory)
+    prepare_database(config)
+    return asyncio.run(_with_services(config, options))
+
+
+async def _with_services(config: Config, options: argparse.Namespace) -> int:
+    command: Command = options.command
+    async with open_services(config) as services:
+        return await command(services, options) or 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    config = _read_config(options)
     configure_logging(config.log_level)
+    check_certificate(config.tls)
     prepare_directory(config.directory)
     with lock_directory(config.directory):
-        supervisor = Supervisor(config)
+        supervisor = Supervisor(config, build_app)
         sockets = supervisor.listen()
         prepare_database(config)
-        return supervisor.run(sockets, lambda found: print_welcome(config, found))
+        return supervisor.run(sockets, lambda found: _welcome(config, found))
 
 
-def _check(config: Config) -> int:
+def _welcome(config: Config, found: Sequence[str]) -> None:
+    warn_of_sqlite(config)
+    print_welcome(config, found)
+
+
+def _check(options: argparse.Namespace) -> int:
+    config = _read_config(options)
+    check_certificate(config.tls)
     prepare_directory(config.directory)
     print("the configuration is good")
     return 0
@@ -90,12 +114,12 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", metavar="P", help="TCP port")
     serve.add_argument("--workers", metavar="N", help="worker processes")
     serve.add_argument("--tls", metavar="CERT,KEY", help="serve TLS with these PEM files")
-    serve.set_defaults(command=None, serves=True)
+    serve.set_defaults(run=_serve)
 
     config = groups.add_parser("config", help="look at the configuration")
     check = config.add_subparsers(required=True, metavar="ACTION").add_parser(
         "check", parents=[common], help="say what is wrong with it"
     )
-    check.set_defaults(command=None, serves=False)
+    check.set_defaults(run=_check)
     commands.add_all(groups, common)
     return parser

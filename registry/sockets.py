@@ -16,53 +16,81 @@ from registry.config import ConfigError
 BACKLOG = 2048
 USER_TIMEOUT_MILLISECONDS = 300_000
 _PATIENCE_SECONDS = 2.0
+_FREE_PORT_ATTEMPTS = 50
 
 
 def listen(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """Return one bound socket an address, all on one port (a free one for 0), not yet listening.
+    """Return one listening socket an address, all on one port (a free one for 0).
 
+    They listen at once: a second server must not get the port between our bind and a worker's
+    listen, and who connects before the workers are there waits for them.
     An IPv6 loopback that this machine lacks is left out as long as another address is there.
     Raises ConfigError for a taken port or an address that is not ours.
     """
+    for _ in range(_FREE_PORT_ATTEMPTS if port == 0 else 0):
+        # A port that is free on one address may be taken on the next.
+        with suppress(_Taken):
+            return _listen_all(hosts, port, patience=0)
+    try:
+        return _listen_all(hosts, port, patience=_PATIENCE_SECONDS)
+    except _Taken as error:
+        raise ConfigError(str(error)) from error
+
+
+def urls(sockets: Sequence[socket.socket], scheme: str) -> list[str]:
+    """Return the base URLs of listening sockets."""
+    found = []
+    for bound in sockets:
+        host, port = bound.getsockname()[:2]
+        found.append(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
+    return found
+
+
+class _Taken(Exception):
+    """Another program listens there."""
+
+
+def _listen_all(hosts: Sequence[str], port: int, patience: float) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     for host in hosts:
         chosen = sockets[0].getsockname()[1] if sockets else port
         try:
-            sockets.append(_bind(host, chosen))
+            sockets.append(_listen(host, chosen, patience))
         except OSError as error:
             if host == "::1" and len(hosts) > 1 and error.errno != errno.EADDRINUSE:
                 continue
             for bound in sockets:
                 bound.close()
-            raise ConfigError(_refusal(host, port, error)) from error
+            kind = _Taken if error.errno == errno.EADDRINUSE else ConfigError
+            raise kind(_refusal(host, chosen, error)) from error
     return sockets
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """Bind, waiting a moment for a predecessor that was just killed."""
+def _listen(host: str, port: int, patience: float) -> socket.socket:
+    """Bind and listen, waiting a moment for a predecessor that was just killed."""
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + patience
     while True:
         bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            _limit_silence(bound)
+            _set_options(bound)
             bound.bind(address)
-            bound.set_inheritable(True)
+            bound.listen(BACKLOG)
         except OSError as error:
             bound.close()
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+            if error.errno != errno.EADDRINUSE or time.monotonic() >= deadline:
                 raise
             time.sleep(0.05)
         else:
             return bound
 
 
-def _limit_silence(bound: socket.socket) -> None:
-    """End connections whose peer acknowledges nothing for five minutes (accepted ones inherit)."""
+def _set_options(bound: socket.socket) -> None:
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if bound.family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     with suppress(AttributeError, OSError):
+        # End connections whose peer acknowledges nothing for five minutes (accepted ones inherit).
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
 
 
@@ -75,12 +103,3 @@ def _refusal(host: str, port: int, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"port {port} on {host} needs privileges: choose one above 1023 with --port"
     return f"cannot listen on {host} port {port}: {error.strerror}"
-
-
-def urls(sockets: Sequence[socket.socket], scheme: str) -> list[str]:
-    """Return the base URLs of listening sockets."""
-    found = []
-    for bound in sockets:
-        host, port = bound.getsockname()[:2]
-        found.append(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
-    return found

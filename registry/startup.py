@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
+import shlex
+import sqlite3
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -21,8 +24,12 @@ from storage.connect import open_database
 from storage.database import Transaction
 from storage.errors import PackhouseError
 
+log = logging.getLogger("packhouse.startup")
+
 FIRST_LOGIN = "first-login.txt"
 FIRST_USER = "admin"
+FIXED_SQLITE = (3, 51, 3)
+"""The first SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug)."""
 
 
 def prepare_directory(directory: Path) -> None:
@@ -47,7 +54,7 @@ def prepare_directory(directory: Path) -> None:
 
 def lock_directory(directory: Path) -> IO[str]:
     """Take the server's lock on a data directory; it ends with the process. Raises ConfigError."""
-    file = (directory / "serve.lock").open("a+")
+    file = open(directory / "serve.lock", "a+", opener=_open_private)  # noqa: SIM115 - kept
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -68,10 +75,19 @@ def prepare_database(config: Config) -> bool:
 
     Returns whether this was the first start.
     """
-    try:
-        return asyncio.run(_prepare_database(config))
-    except PackhouseError as error:
-        raise ConfigError(error.message) from error
+    with _one_at_a_time(config.directory):
+        try:
+            return asyncio.run(_prepare_database(config))
+        except PackhouseError as error:
+            raise ConfigError(error.message) from error
+
+
+@contextlib.contextmanager
+def _one_at_a_time(directory: Path) -> Iterator[None]:
+    """Keep a second first start out: it would put its password over that of the user made."""
+    with open(directory / "start.lock", "a", opener=_open_private) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 async def _prepare_database(config: Config) -> bool:
@@ -97,11 +113,13 @@ async def _prepare_database(config: Config) -> bool:
         return first
 
 
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _write_secret(file: Path, text: str) -> Path:
-    with contextlib.suppress(FileNotFoundError):
-        file.unlink()
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
+    file.unlink(missing_ok=True)
+    with open(file, "x", opener=_open_private) as out:
         out.write(text + "\n")
         out.flush()
         os.fsync(out.fileno())
@@ -114,24 +132,43 @@ def forget_first_login(config: Config, name: str) -> None:
         (config.directory / FIRST_LOGIN).unlink(missing_ok=True)
 
 
+def warn_of_sqlite(config: Config) -> None:
+    """Log one line where the embedded database is an SQLite with the WAL-reset bug."""
+    if not config.database and sqlite3.sqlite_version_info < FIXED_SQLITE:
+        log.warning(
+            "SQLite %s can corrupt a database that other programs write to meanwhile (fixed in "
+            "%s): Packhouse takes care, but run no sqlite3 shell or Litestream beside it",
+            sqlite3.sqlite_version,
+            ".".join(map(str, FIXED_SQLITE)),
+        )
+
+
 def print_welcome(config: Config, found: Sequence[str]) -> None:
     """Print the lines to try; the first password goes to a terminal only, never to a log."""
-    host = found[0].partition("://")[2].replace("127.0.0.1", "localhost")
+    host = _name_to_type(config.public_url or found[0])
     secret = config.directory / FIRST_LOGIN
-    lines = []
+    lines = ["Try it:", f"  docker login {host}"]
     if secret.exists():
+        where = "" if config.database else f" --data {shlex.quote(str(config.directory))}"
         lines = [
             f"The first user is '{FIRST_USER}'; the password is in {secret} "
-            "(set your own with: packhouse user password admin)",
+            f"(set your own with: packhouse user password {FIRST_USER}{where})",
             *([f"  password: {secret.read_text().strip()}"] if sys.stderr.isatty() else []),
             "Try it:",
-            f"  docker login {host} --username {FIRST_USER} --password-stdin < {secret}",
+            f"  docker login {host} --username {FIRST_USER} --password-stdin "
+            f"< {shlex.quote(str(secret))}",
         ]
-    else:
-        lines = ["Try it:", f"  docker login {host}"]
     lines += [
         f"  docker tag alpine {host}/{FIRST_USER}/alpine",
         f"  docker push {host}/{FIRST_USER}/alpine",
         f"  docker pull {host}/{FIRST_USER}/alpine",
     ]
     print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _name_to_type(url: str) -> str:
+    """Return host and port for docker, which speaks plain HTTP to localhost."""
+    host, separator, port = url.partition("://")[2].rpartition(":")
+    if host in {"127.0.0.1", "[::1]", "0.0.0.0", "[::]"}:  # noqa: S104 - compared, not bound
+        host = "localhost"
+    return f"{host}{separator}{port}"

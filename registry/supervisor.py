@@ -4,6 +4,7 @@ It serves nothing itself. A worker that dies is replaced; SIGTERM and SIGINT let
 finish within the grace; if the supervisor is killed, its workers end with it.
 """
 
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -16,11 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import FrameType
 
 from registry.config import Config, ConfigError
 from registry.sockets import listen, urls
-from registry.worker import run_worker
+from registry.worker import BuildApp, run_worker
 
 log = logging.getLogger("packhouse.supervisor")
 
@@ -40,40 +42,48 @@ class _Worker:
 class Supervisor:
     """Starts workers on shared sockets and replaces those that die."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, build: BuildApp) -> None:
         self._config = config
+        self._build = build
         self._count = config.workers or min(os.cpu_count() or 1, 4)
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._stopping = False
+        self._woken, self._waker = self._context.Pipe(duplex=False)
 
     def listen(self) -> list[socket.socket]:
-        """Bind the listening sockets. Raises ConfigError."""
+        """Open the listening sockets. Raises ConfigError."""
         return listen(self._config.host, self._config.port)
 
     def run(
         self, sockets: Sequence[socket.socket], welcome: Callable[[Sequence[str]], None]
     ) -> int:
-        """Serve until a signal; return the exit status. `welcome` is called once it listens."""
+        """Serve until a signal; return the exit status. `welcome` is called once it listens.
+
+        Raises ConfigError when the workers cannot start.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        for _ in range(self._count):
-            self._workers.append(self._start(sockets))
-        self._wait_until_ready()
-        scheme = "https" if self._config.tls else "http"
-        if not self._stopping:
-            found = urls(sockets, scheme)
-            self._announce(found)
-            welcome(found)
-        while not self._stopping:
-            self._watch(sockets)
-        self._shut_down()
+        try:
+            for _ in range(self._count):
+                self._workers.append(self._start(sockets))
+            self._wait_until_ready()
+            if not self._stopping:
+                found = urls(sockets, "https" if self._config.tls else "http")
+                self._announce(found)
+                welcome(found)
+            while not self._stopping:
+                self._watch(sockets)
+        finally:
+            self._shut_down(sockets)
         return 0
 
     def _start(self, sockets: Sequence[socket.socket]) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=run_worker, args=(self._config, list(sockets), theirs), name="packhouse-worker"
+            target=run_worker,
+            args=(self._build, self._config, list(sockets), theirs),
+            name="packhouse-worker",
         )
         process.start()
         theirs.close()
@@ -83,47 +93,56 @@ class Supervisor:
         deadline = time.monotonic() + _START_SECONDS
         while not self._stopping and not all(worker.ready for worker in self._workers):
             if any(worker.process.exitcode is not None for worker in self._workers):
-                self._shut_down()
                 raise ConfigError("a worker could not start: the lines above say why")
-            if time.monotonic() > deadline:
-                self._shut_down()
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise ConfigError(f"the workers did not start within {_START_SECONDS:.0f} seconds")
-            self._listen_to_workers(0.1)
+            self._wait(left)
 
-    def _listen_to_workers(self, seconds: float) -> None:
+    def _wait(self, seconds: float | None) -> None:
+        """Wait until a worker is ready or ends, a signal comes, or the time is over."""
         waiting = {w.lifeline: w for w in self._workers if not w.ready}
         sentinels = [w.process.sentinel for w in self._workers]
-        for found in wait([*waiting, *sentinels], seconds):
-            if isinstance(found, Connection):
-                try:
-                    waiting[found].ready = found.recv() == "ready"
-                except (EOFError, OSError):
-                    time.sleep(0.01)
+        for found in wait([self._woken, *waiting, *sentinels], seconds):
+            if isinstance(found, Connection) and found in waiting:
+                worker = waiting[found]
+                with contextlib.suppress(EOFError, OSError):
+                    worker.ready = found.recv() == "ready"
+                if not worker.ready:  # its end of the line is closed: it dies
+                    worker.process.join(_KILL_AFTER_GRACE)
 
     def _watch(self, sockets: Sequence[socket.socket]) -> None:
-        self._listen_to_workers(0.5)
+        self._wait(None)
         for index, worker in enumerate(self._workers):
             if worker.process.exitcode is None or self._stopping:
                 continue
             log.error("worker %s ended with %s", worker.process.pid, worker.process.exitcode)
             if time.monotonic() - worker.started_at < _RESTART_SECONDS:
-                time.sleep(_RESTART_SECONDS)
+                wait([self._woken], _RESTART_SECONDS)
             worker.lifeline.close()
             self._workers[index] = self._start(sockets)
 
     def _announce(self, found: Sequence[str]) -> None:
-        ready = self._config.directory / "listening.json"
-        draft = ready.with_suffix(".tmp")
+        draft = self._ready_file().with_suffix(".tmp")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
         draft.write_text(json.dumps({"urls": list(found), "pid": os.getpid()}) + "\n")
-        draft.replace(ready)
+        draft.replace(self._ready_file())
         print(f"Packhouse listens on {' and '.join(found)}", file=sys.stderr, flush=True)
+
+    def _ready_file(self) -> Path:
+        return self._config.directory / "listening.json"
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self._stopping = True
+        if not self._stopping:
+            self._stopping = True
+            self._waker.send_bytes(b"stop")
 
-    def _shut_down(self) -> None:
-        (self._config.directory / "listening.json").unlink(missing_ok=True)
+    def _shut_down(self, sockets: Sequence[socket.socket]) -> None:
+        self._ready_file().unlink(missing_ok=True)
+        for bound in sockets:
+            bound.close()  # while one process holds it, clients are let in and never answered
         for worker in self._workers:
             if worker.process.exitcode is None:
                 worker.process.terminate()

@@ -1,41 +1,49 @@
 """One worker process: uvicorn on sockets it was given, until the supervisor says stop or dies."""
 
 import asyncio
-import logging
 import os
+import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from registry.app import build_app
 from registry.config import Config
 from registry.logs import configure_logging
 from registry.sockets import BACKLOG
 
-log = logging.getLogger("packhouse.worker")
-
 KEEP_ALIVE_SECONDS = 75
 
+BuildApp = Callable[[Config], ASGIApp]
+"""Makes the application, in the worker; importable by name, for that is how it gets there."""
 
-def run_worker(config: Config, sockets: Sequence[socket.socket], lifeline: Connection) -> None:
+
+def run_worker(
+    build: BuildApp, config: Config, sockets: Sequence[socket.socket], lifeline: Connection
+) -> None:
     """Serve until SIGTERM; entry point of a spawned process.
 
     `lifeline` carries "ready" to the supervisor; when its other end closes the supervisor is
     dead, and so is this worker: at once, for everything it acknowledged is on disk.
     """
-    configure_logging(config.log_level)
+    # Ctrl-C reaches the whole process group; what follows from it, the supervisor decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_supervisor, args=(lifeline,), daemon=True).start()
-    asyncio.run(_serve(config, list(sockets), lifeline))
+    configure_logging(config.log_level)
+    asyncio.run(_serve(build, config, list(sockets), lifeline))
 
 
-async def _serve(config: Config, sockets: list[socket.socket], lifeline: Connection) -> None:
+async def _serve(
+    build: BuildApp, config: Config, sockets: list[socket.socket], lifeline: Connection
+) -> None:
     certificate, _, key = config.tls.partition(",")
     server = _AnnouncingServer(
         uvicorn.Config(
-            build_app(config),
+            build(config),
             http="httptools",
             loop="asyncio",
             ws="none",
@@ -66,8 +74,13 @@ class _AnnouncingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for bound in sockets or []:
-            bound.listen(BACKLOG)
-        self._lifeline.send("ready")
+            bound.listen(BACKLOG)  # uvicorn has just set it to 1
+        if self.started:
+            self._lifeline.send("ready")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig != signal.SIGINT:
+            super().handle_exit(sig, frame)
 
 
 def _die_with_supervisor(lifeline: Connection) -> None:
