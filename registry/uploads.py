@@ -53,11 +53,15 @@ DELETE_SEGMENTS = "delete from upload_segments where upload_id = $1"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One object of an upload; `digests` maps an algorithm to what was computed while it came."""
+    """One object of an upload; `digests` maps an algorithm to what was computed while it came.
+
+    One that a row names belongs to whoever closes the upload; else it is this request's own.
+    """
 
     size: int
     key: str
     digests: dict[str, Digest]
+    in_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +135,13 @@ class Uploads:
         if offset == 0:
             await self._require_room(who)
         self._limit(body, offset)
-        segment = await self._receive(body, ("sha256", identity.algorithm))
+        segment = await self._receive(body, ("sha256", identity.algorithm), content_range)
         if segment.size == 0:
             await self._store.delete([segment.key])
             return offset
         await self._add(who, repository, identity, offset, segment)
         if not body.complete:
             raise _cut()
-        _check_length(content_range, segment, body)
         return offset + segment.size
 
     async def finish(
@@ -161,9 +164,8 @@ class Uploads:
         self._limit(body, offset)
         segments = await self._segments(upload) if offset else []
         if body.length != 0 or not segments:
-            last = await self._receive(body, ("sha256", digest.algorithm))
+            last = await self._receive(body, ("sha256", digest.algorithm), content_range)
             segments = await self._joined(who, access, identity, offset, segments, last, body)
-            _check_length(content_range, last, body)
         await self._close(who, access, identity, offset, segments, digest)
 
     async def put(
@@ -204,6 +206,8 @@ class Uploads:
         if not body.complete:
             if last.size:
                 await self._add(who, access.repository, identity, offset, last)
+            else:
+                await self._store.delete([last.key])
             raise _cut()
         if last.size or not segments:
             return [*segments, last]
@@ -239,9 +243,20 @@ class Uploads:
         rows = await self._database.fetch(LIST_SEGMENTS, upload)
         return [_segment(row) for row in rows]
 
-    async def _receive(self, body: Body, algorithms: Sequence[str]) -> Segment:
+    async def _receive(
+        self,
+        body: Body,
+        algorithms: Sequence[str],
+        content_range: tuple[int, int] | None = None,
+    ) -> Segment:
         written = await write_hashed(self._store, body.chunks(), sorted(set(algorithms)))
-        return _written(written)
+        segment = _written(written)
+        try:
+            _check_length(content_range, segment, body)
+        except UploadInvalid:
+            await self._store.delete([segment.key])
+            raise
+        return segment
 
     async def _add(
         self,
@@ -292,7 +307,7 @@ class Uploads:
 
         async def work(tx: Transaction) -> bool:
             if not await _close_row(tx, who, access.repository, identity, offset, at):
-                await _trash(tx, [*unused, new.key], at)
+                await _trash(tx, _made_here(segments, new.key), at)
                 return False
             await link(tx, who, access, new, replaced, at)
             await _trash(tx, unused, at)
@@ -314,6 +329,8 @@ class Uploads:
         async def work(tx: Transaction) -> None:
             if await _close_row(tx, who, repository, identity, offset, at):
                 await _trash(tx, [segment.key for segment in segments], at)
+            else:
+                await _trash(tx, _made_here(segments), at)
 
         await self._database.write(work)
 
@@ -353,6 +370,12 @@ async def _close_row(
     return True
 
 
+def _made_here(segments: list[Segment], *others: str) -> list[str]:
+    """Return the keys that no row names: whoever closed the upload first has the rest."""
+    in_rows = {segment.key for segment in segments if segment.in_row}
+    return sorted({*others, *(segment.key for segment in segments)} - in_rows)
+
+
 async def _trash(tx: Transaction, keys: list[str], at: int) -> None:
     for key in keys:
         await tx.execute(INSERT_TRASH, key, at)
@@ -362,7 +385,7 @@ def _segment(row: Row) -> Segment:
     digests = {"sha256": Digest(row["sha256"])}
     if row["sha512"] is not None:
         digests["sha512"] = Digest(row["sha512"])
-    return Segment(row["size"], row["key"], digests)
+    return Segment(row["size"], row["key"], digests, in_row=True)
 
 
 def _written(written: HashedObject) -> Segment:
