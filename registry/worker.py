@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from registry.config import Config
 from registry.logs import configure_logging
 from registry.sockets import BACKLOG
+from registry.zerocopy import ZeroCopyProtocol
 
 KEEP_ALIVE_SECONDS = 75
 
@@ -44,7 +45,7 @@ async def _serve(
     server = _AnnouncingServer(
         uvicorn.Config(
             build(config),
-            http="httptools",
+            http=ZeroCopyProtocol,
             loop="asyncio",
             ws="none",
             lifespan="on",

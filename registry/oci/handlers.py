@@ -1,10 +1,10 @@
 """The endpoints of the distribution specification: read the call, ask one service, answer."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
+from registry.blob_response import BlobResponse
 from registry.blobs import Blobs
 from registry.catalog import Catalog
 from registry.deletion import Deletion
@@ -52,10 +52,7 @@ class Handlers:
         if call.head:
             return Response(status_code=status, headers=headers)
         start, stop = (0, blob.size) if span is None else (span.start, span.stop)
-        return StreamingResponse(self._read(blob.key, start, stop), status, headers)
-
-    def _read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        return self.store.read(key, start, stop)
+        return await BlobResponse.open(self.store, blob.key, start, stop, status, headers)
 
     async def delete_blob(self, call: Call) -> Response:
         """end-10."""

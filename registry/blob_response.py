@@ -1,0 +1,100 @@
+"""The body of a blob: by zero copy where server and store allow it, else in chunks."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import IO, Self
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from registry.zerocopy import EXTENSION
+from storage.blobs import PIECE, BlobStore
+from storage.errors import BlobMissing
+
+
+class BlobResponse(Response):
+    """Bytes [start, stop) of a stored object.
+
+    `open` takes a local object's file before any header leaves; an open file survives its
+    deletion, so whoever began to read may finish.
+    """
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes] | IO[bytes],
+        start: int,
+        stop: int,
+        status_code: int,
+        headers: Mapping[str, str],
+    ) -> None:
+        super().__init__(status_code=status_code, headers=headers)
+        self._source = chunks
+        self._start = start
+        self._stop = stop
+
+    @classmethod
+    async def open(
+        cls,
+        store: BlobStore,
+        key: str,
+        start: int,
+        stop: int,
+        status_code: int,
+        headers: Mapping[str, str],
+    ) -> Self:
+        """Return a response whose bytes are there. Raises BlobMissing."""
+        path = store.path(key)
+        if path is None:
+            await store.size(key)
+            return cls(store.read(key, start, stop), start, stop, status_code, headers)
+        try:
+            file = await asyncio.to_thread(path.open, "rb", buffering=0)
+        except FileNotFoundError as error:
+            raise BlobMissing("this blob's bytes are missing: push it again") from error
+        return cls(file, start, stop, status_code, headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send headers and bytes (ASGI)."""
+        del receive
+        head = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+        if isinstance(self._source, AsyncIterator):
+            await self._send_chunks(self._source, head, send)
+            return
+        with self._source as file:
+            if EXTENSION not in scope.get("extensions", {}):
+                await self._send_chunks(_read(file, self._start, self._stop), head, send)
+                return
+            await send(head)
+            await send(
+                {
+                    "type": EXTENSION,
+                    "file": file,
+                    "offset": self._start,
+                    "count": self._stop - self._start,
+                }
+            )
+
+    @staticmethod
+    async def _send_chunks(
+        chunks: AsyncIterator[bytes], head: dict[str, object], send: Send
+    ) -> None:
+        await send(head)
+        async with aclosing(chunks):  # type: ignore[type-var]
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _read(file: IO[bytes], start: int, stop: int) -> AsyncIterator[bytes]:
+    while start < stop:
+        chunk = await asyncio.to_thread(os.pread, file.fileno(), min(PIECE, stop - start), start)
+        if not chunk:
+            return
+        start += len(chunk)
+        yield chunk
