@@ -184,7 +184,7 @@ create table tag_history (
     changed_at bigint not null
 );
 create index tag_history_tag on tag_history (repository_id, name, id);
-create index tag_history_content on tag_history (content_id);
+create index tag_history_content on tag_history (content_id, repository_id);
 
 -- One deletion hides a manifest, the children nothing else holds, its referrers and their tags.
 create table deletions (
@@ -194,6 +194,8 @@ create table deletions (
     deleted_by bigint references accounts (id),
     deleted_at bigint not null
 );
+create index deletions_repository on deletions (repository_id, id);
+create index deletions_deleted on deletions (deleted_at);
 
 create table deleted_tags (
     deletion_id bigint not null references deletions (id),
@@ -227,6 +229,7 @@ create table upload_segments (
     sha512 {text},
     primary key (upload_id, start_byte)
 ) {clustered};
+create index upload_segments_key on upload_segments (key);
 
 -- Objects no row names any more; removed once `due_at` has passed.
 create table trash (
