@@ -11,6 +11,7 @@ from typing import Any
 from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.principals import Role, Scope, Visibility
 from registry.app import Services
+from registry.startup import forget_first_login
 from storage.clock import SECOND, rfc3339
 from storage.errors import Invalid
 
@@ -122,6 +123,7 @@ async def user_create(services: Services, options: argparse.Namespace) -> None:
 async def user_password(services: Services, options: argparse.Namespace) -> None:
     """Set a new password; sessions made with the old one end."""
     await services.accounts.set_password(options.name, _read_password(options))
+    forget_first_login(services.config, options.name)
     print(f"password of {options.name} set", file=sys.stderr)
 
 

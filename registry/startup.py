@@ -99,10 +99,10 @@ async def _prepare_database(config: Config) -> bool:
         hashed = hash_password(password)
 
         async def work(tx: Transaction) -> bool:
-            await make_keys(tx, at)
-            if await tx.fetch_one(ANY_ACCOUNT) is not None:
+            # The unique name decides between replicas that start together: one waits for the other.
+            if await insert_user(tx, FIRST_USER, hashed, at, admin=True) is None:
                 return False
-            await insert_user(tx, FIRST_USER, hashed, at, admin=True)
+            await make_keys(tx, at)
             return True
 
         # The file comes first: a crash in between leaves a password that opens nothing.
