@@ -7,15 +7,15 @@ from importlib.resources import files
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-_PAGE = files("registry").joinpath("web/home.html").read_text("utf-8")
+_TEMPLATE = files("registry").joinpath("web/home.html").read_text("utf-8")
+_PAGE = _TEMPLATE.replace("{version}", escape(version("packhouse")))
 
 
 async def home(request: Request) -> HTMLResponse:
     """GET /."""
     host = escape(request.headers.get("host", "localhost:5000"))
-    page = _PAGE.replace("{host}", host).replace("{version}", escape(version("packhouse")))
     return HTMLResponse(
-        page,
+        _PAGE.replace("{host}", host),
         headers={
             "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
             "X-Content-Type-Options": "nosniff",
