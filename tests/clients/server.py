@@ -30,6 +30,7 @@ class Registry:
     url: str
     data: Path
     log: Path
+    pid: int
     user: str = "alice"
     password: str = "alice-has-a-long-password"
     reader: str = "bob"
@@ -44,6 +45,12 @@ class Registry:
     @property
     def token(self) -> str:
         return (self.data.parent / "alice.token").read_text()
+
+    def peak_memory(self) -> list[int]:
+        """The most bytes that each of its processes ever held, from proc(5); Linux only."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in [str(self.pid), *children]]
+        return [int(text.split("VmHWM:")[1].split()[0]) * 1024 for text in texts]
 
     def admin(self, *arguments: str, stdin: str = "") -> str:
         """Run a `packhouse` command on this server's data."""
@@ -102,7 +109,7 @@ def running(home: Path, *, tls: bool = False) -> Iterator[Registry]:
         try:
             url = wait(process, data / "listening.json", log)
             certificate = home / "certificate.pem" if tls else None
-            registry = Registry(url, data, log, certificate=certificate)
+            registry = Registry(url, data, log, process.pid, certificate=certificate)
             populate(registry)
             yield registry
         finally:

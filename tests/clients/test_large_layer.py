@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,11 @@ def test_docker_pulls_it_back(run: Shell, dockerd: Engine, out: Path, large: Lar
     run("docker", "rmi", large.name)
     made, _ = images.digest_and_size(images.layer(71, LAYER_SIZE))
     assert json.loads(layers) == [large.diff_id] == [f"sha256:{made}"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_server_never_holds_it(registry: Registry, large: Large) -> None:
+    assert max(registry.peak_memory()) < 200_000_000
 
 
 def test_skopeo_pulls_it(run: Shell, out: Path, large: Large) -> None:
