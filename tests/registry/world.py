@@ -1,12 +1,15 @@
 """A registry in this process, its clock, and the people who use it."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth.accounts import OWNER, insert_user
 from auth.jwt import make_keys
@@ -15,6 +18,7 @@ from auth.principals import Role, Visibility
 from auth.principals import Scope as TokenScope
 from registry.app import Services, build_surface, open_services
 from registry.config import Config
+from registry.sockets import listen
 from storage import migrations
 from storage.clock import SECOND
 from storage.database import Row, Transaction
@@ -85,6 +89,19 @@ class World:
             yield other
         finally:
             await other.close()
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator["Served"]:
+        """Serve on a real socket, as a worker does."""
+        served, sockets = Served(self), listen(("127.0.0.1",), 0)
+        serving = asyncio.create_task(served.serve(sockets))
+        try:
+            await served.started_event.wait()
+            served.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+            yield served
+        finally:
+            served.should_exit = True
+            await serving
 
     async def reconfigure(self, **settings: object) -> None:
         self.config = replace(self.config, **settings)  # type: ignore[arg-type]
@@ -171,8 +188,46 @@ class World:
             for row in await self.rows(f"select key, size from {table}")
         }
         trash = {row["key"] for row in await self.rows("select key from trash")}
+        assert trash.isdisjoint(named), "a row names an object that gc will remove"
         assert set(sizes) == set(named) | trash
         assert {key: sizes[key] for key in named} == named
+
+
+class Served(uvicorn.Server):
+    """A server that says when it listens, what it has received, and which requests have ended."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._answer(scope, receive, send)
+
+        super().__init__(
+            uvicorn.Config(answer, http="httptools", ws="none", lifespan="off", log_config=None)
+        )
+        self._app = app
+        self.url = ""
+        self.started_event = asyncio.Event()
+        self.ended: asyncio.Queue[str] = asyncio.Queue()
+        self._received: asyncio.Queue[int] = asyncio.Queue()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.started_event.set()
+
+    async def received(self, size: int) -> None:
+        """Wait until bodies of `size` bytes in all have reached the application."""
+        while size > 0:
+            size -= await self._received.get()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counted() -> Message:
+            message = await receive()
+            self._received.put_nowait(len(message.get("body", b"")))
+            return message
+
+        try:
+            await self._app(scope, counted, send)
+        finally:
+            self.ended.put_nowait(scope["method"])
 
 
 @cache
