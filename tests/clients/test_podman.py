@@ -110,6 +110,8 @@ def test_a_reader_cannot_push(
 def test_a_name_without_an_owner_is_explained(
     podman: Shell, registry: Registry, tmp_path: Path
 ) -> None:
+    """At once: podman tries again after UNSUPPORTED and NAME_INVALID, and not after DENIED."""
     load(podman, tmp_path, f"{registry.host}/alpine:v1")
     said = podman.fails("podman", "push", "--tls-verify=false", f"{registry.host}/alpine:v1")
     assert "owner/image" in said
+    assert "retrying" not in said
