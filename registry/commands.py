@@ -11,6 +11,7 @@ from typing import Any
 from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.principals import Role, Scope, Visibility
 from registry.app import Services
+from registry.care import add_care
 from registry.startup import forget_first_login
 from storage.clock import SECOND, rfc3339
 from storage.errors import Invalid
@@ -20,7 +21,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add every command group to the parser."""
-    for add in (_add_users, _add_owners, _add_tokens, _add_packages):
+    for add in (_add_users, _add_owners, _add_tokens, _add_packages, add_care):
         add(groups, common)
 
 
