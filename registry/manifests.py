@@ -13,7 +13,7 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from registry.errors import ManifestInvalid
 from storage.digest import Digest
@@ -123,9 +123,14 @@ def parse_manifest(data: bytes, content_type: str | None) -> Manifest:
 
 
 def annotations(data: bytes) -> Mapping[str, str]:
-    """Return the annotations of stored manifest bytes, which were parsed when they came."""
+    """Return the annotations of stored manifest bytes, which were parsed when they came.
+
+    Those that are not text are left out: Go clients could not read a list that holds one.
+    """
     found = json.loads(data).get("annotations")
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, str)}
 
 
 def _parse_json(data: bytes) -> dict[str, Any]:
@@ -133,6 +138,8 @@ def _parse_json(data: bytes) -> dict[str, Any]:
         document = json.loads(
             data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
         )
+        if b"\\ud" in data.lower():  # perhaps half a surrogate pair, which is no text
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
     except ManifestInvalid:
         raise
     except (ValueError, RecursionError) as error:
@@ -201,7 +208,7 @@ def _descriptor(value: object, where: str) -> Descriptor:
         raise ManifestInvalid(f"{where} is not a descriptor")
     _check_case(value, _DESCRIPTOR_KEYS, where)
     media_type, size, text = value.get("mediaType"), value.get("size"), value.get("digest")
-    if not isinstance(media_type, str) or not 0 < len(media_type) <= _MAX_MEDIA_TYPE:
+    if not media_type or not _is_media_type(media_type):
         raise ManifestInvalid(f"{where} has no mediaType")
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _MAX_SIZE:
         raise ManifestInvalid(f"{where} has no size: write a whole number of bytes")
@@ -213,6 +220,10 @@ def _descriptor(value: object, where: str) -> Descriptor:
         raise ManifestInvalid(f"{where}: {error.message}") from error
     _check_data(value.get("data"), digest, size, where)
     return Descriptor(where=where, media_type=media_type, digest=digest, size=size)
+
+
+def _is_media_type(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= _MAX_MEDIA_TYPE and value.isprintable()
 
 
 def _check_data(data: object, digest: Digest, size: int, where: str) -> None:
@@ -228,6 +239,6 @@ def _check_data(data: object, digest: Digest, size: int, where: str) -> None:
 
 def _artifact_type(document: Mapping[str, Any], config: list[Descriptor]) -> str:
     said = document.get("artifactType")
-    if said is not None and (not isinstance(said, str) or len(said) > _MAX_MEDIA_TYPE):
+    if said is not None and not _is_media_type(said):
         raise ManifestInvalid("artifactType is not a media type")
     return said or (config[0].media_type if config else "")
