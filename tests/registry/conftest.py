@@ -4,10 +4,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from registry.config import Config
 from tests.registry.client import Client
 from tests.registry.world import SetClock, World
+
+settings.register_profile("busy", deadline=None)  # no timing on a machine that is busy
+settings.load_profile("busy")
 
 
 @pytest.fixture
