@@ -18,10 +18,13 @@ from auth.permissions import Permissions
 from auth.projects import Projects
 from auth.routes import TokenService
 from auth.tokens import Tokens
+from registry.background import GarbageCollection, holder
 from registry.blobs import Blobs
 from registry.catalog import Catalog
 from registry.config import Config
 from registry.deletion import Deletion
+from registry.gc import Collector
+from registry.leases import Leases
 from registry.manifest_store import ManifestStore
 from registry.oci.errors import render_error
 from registry.oci.handlers import Handlers
@@ -29,6 +32,8 @@ from registry.oci.surface import OciSurface
 from registry.packages import Packages
 from registry.pages import home
 from registry.paths import check_path
+from registry.restoration import Restoration
+from registry.retention import Retention
 from registry.startup import forget_first_login
 from registry.upload_ids import UploadIds
 from registry.uploads import UploadLimits, Uploads
@@ -60,6 +65,9 @@ class Services:
     manifests: ManifestStore
     deletion: Deletion
     packages: Packages
+    restoration: Restoration
+    leases: Leases
+    collector: Collector
     clock: Clock
 
 
@@ -84,6 +92,7 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
     blobs = Blobs(database, store, permissions, clock)
     ids = UploadIds(keys, clock)
     limits = UploadLimits(config.upload_seconds, config.blob_bytes, config.uploads_per_account)
+    retention = Retention(config.upload_seconds, config.restore_seconds, config.gc_grace_seconds)
     return Services(
         config=config,
         database=database,
@@ -101,6 +110,9 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
         manifests=ManifestStore(database, permissions, clock),
         deletion=Deletion(database, permissions, clock),
         packages=Packages(database, clock),
+        restoration=Restoration(database, retention, clock),
+        leases=Leases(database, clock, holder()),
+        collector=Collector(store, retention, clock),
         clock=clock,
     )
 
@@ -115,7 +127,9 @@ def build_app(config: Config) -> Starlette:
             await services.keys.load()
             surface.inner = build_surface(services)
             app.state.services = services
-            yield
+            interval = config.gc_interval_seconds
+            async with GarbageCollection(services.collector, services.leases, interval).running():
+                yield
 
     return Starlette(routes=[Route("/{path:path}", surface)], lifespan=lifespan)
 

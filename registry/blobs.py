@@ -8,7 +8,7 @@ one (`uploaded_at`).
 from dataclasses import dataclass, replace
 
 from auth.permissions import ACCESS, Access, Permissions, question
-from auth.principals import Action, Principal, Visibility
+from auth.principals import Action, Principal, Role, Visibility
 from registry.errors import BlobUnknown
 from registry.repositories import lock, touch
 from storage.blobs import BlobStore
@@ -21,6 +21,9 @@ from storage.names import RepositoryName, parse_repository
 TRASH_DELAY = 3600 * SECOND
 """How long an object that lost its row stays: whoever reads it may finish."""
 
+RENEW_AFTER = 600 * SECOND
+"""How long a yes to somebody who may push holds without a write: far less than gc's grace."""
+
 LIVE_MEMBERSHIP = """
 (rb.uploaded_at is not null or exists (
   select 1 from manifest_blobs mb join manifests m on m.id = mb.manifest_id
@@ -28,11 +31,16 @@ LIVE_MEMBERSHIP = """
 """
 FIND_BLOB = f"""
 with {ACCESS}
-select access.*, b.id as blob_id, b.size, b.key
+select access.*, b.id as blob_id, b.size, b.key, rb.orphaned_at
 from access
   left join repository_blobs rb on rb.repository_id = access.package_id
     and rb.blob_id = (select id from blobs where digest = $5) and {LIVE_MEMBERSHIP}
   left join blobs b on b.id = rb.blob_id and b.damaged_at is null
+"""
+RENEW_ORPHAN = """
+update repository_blobs set
+  orphaned_at = case when orphaned_at is null then null else cast($3 as bigint) end
+where repository_id = $1 and blob_id = $2
 """
 FIND_OBJECT = "select id, size, key, damaged_at from blobs where digest = $1"
 LINK_BLOB = """
@@ -106,7 +114,7 @@ class Blobs:
         One whose bytes are missing or cut short is unknown too: so the next push heals it.
         Raises BlobUnknown, and what Permissions.judge raises.
         """
-        blob = await self._find(who, repository, digest)
+        blob = await self._find(who, repository, digest, renewing=True)
         if blob is None or not await self._whole(blob):
             raise BlobUnknown(
                 f"{repository} holds no blob {digest}", detail={"digest": str(digest)}
@@ -168,13 +176,27 @@ class Blobs:
             )
 
     async def _find(
-        self, who: Principal, repository: RepositoryName, digest: Digest
+        self,
+        who: Principal,
+        repository: RepositoryName,
+        digest: Digest,
+        *,
+        renewing: bool = False,
     ) -> Blob | None:
         row = await self._database.fetch_one(FIND_BLOB, *question(who, repository), digest)
         access = self._permissions.judge(row, who, Action.PULL, repository)
         if row is None or access.package_id is None or row["key"] is None:
             return None
+        if renewing and access.role >= Role.WRITE and not await self._held(row):
+            return None
         return Blob(row["blob_id"], digest, row["size"], row["key"])
+
+    async def _held(self, row: Row) -> bool:
+        """Make a yes hold for gc's grace; False when gc has just taken the blob away."""
+        at = self._clock()
+        if row["orphaned_at"] is None or row["orphaned_at"] >= at - RENEW_AFTER:
+            return True
+        return await self._database.execute(RENEW_ORPHAN, row["package_id"], row["blob_id"], at) > 0
 
     async def _find_quietly(self, who: Principal, source: str, digest: Digest) -> Blob | None:
         try:

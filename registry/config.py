@@ -131,6 +131,21 @@ class Config:
         "seconds",
         "An upload is purged this long after its last byte.",
     )
+    restore_seconds: int = _key(
+        30 * 86400,
+        _whole(0, 10 * 365 * 86400),
+        "seconds",
+        "How long what was deleted can be restored.",
+    )
+    gc_grace_seconds: int = _key(
+        86400,
+        _whole(3600, 365 * 86400),
+        "seconds",
+        "How long a blob that no manifest names is kept for a push under way.",
+    )
+    gc_interval_seconds: int = _key(
+        60, _whole(1, 86400), "seconds", "How often garbage collection does a round, about."
+    )
     idle_seconds: int = _key(
         60, _whole(1, 3600), "seconds", "A transfer without a byte for this long is cut."
     )

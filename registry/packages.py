@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from auth.principals import Visibility
+from registry.package_deletion import PackageDeletion, delete_package
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.errors import Conflict, NotFound
@@ -83,3 +84,13 @@ class Packages:
                 await tx.execute(LINK_PACKAGE, row["id"], project_id)
 
         await self._database.write(work)
+
+    async def delete(self, repository: str, by: int | None = None) -> PackageDeletion:
+        """Hide a package and all it holds as one deletion, which `Restoration` can undo.
+
+        Raises NotFound, for one that is deleted already as well.
+        """
+        row = await self.get(repository)
+        if row["deleted_at"] is not None:
+            raise NotFound(f"{repository} is deleted already")
+        return await delete_package(self._database.write, row["id"], by, self._clock())

@@ -1,0 +1,138 @@
+"""Deletions of a repository: listed, undone, or made final before their time.
+
+A deletion is undone as one: its manifests, the children they need, its tags, and the package if
+that was deleted. What happened since goes first: a tag that exists again is left where it points
+and reported. For callers that were authorized; `by` is the account to record.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from registry.retention import CHUNK, Retention
+from registry.undoing import PURGED, Undoing
+from storage.clock import SECOND, Clock
+from storage.database import Database, Row
+from storage.errors import Conflict, NotFound
+
+FIND_PACKAGE_STATE = """
+select id, owner_id, repository, deleted_at, deletion_id from packages where repository = $1
+"""
+LIST_DELETIONS = """
+select d.id, d.reason, d.deleted_at, a.name as deleted_by,
+  (select count(*) from manifests m where m.deletion_id = d.id) as manifests,
+  (select count(*) from deleted_tags g where g.deletion_id = d.id) as tags
+from deletions d left join accounts a on a.id = d.deleted_by
+where d.repository_id = $1 and d.id > $2 order by d.id limit $3
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDeletion:
+    """One deletion: what it hid, and when that ends (µs UTC; None once it was purged)."""
+
+    id: int
+    reason: str
+    deleted_by: str | None
+    deleted_at: int
+    restorable_until: int | None
+    manifests: int
+    tags: int
+
+
+@dataclass(slots=True)
+class Restored:
+    """What came back; `conflicts` maps a tag to the reason why it did not."""
+
+    manifests: int = 0
+    tags: int = 0
+    conflicts: dict[str, str] = field(default_factory=dict)
+
+
+class Restoration:
+    """Lists, restores and purges, by repository and the deletion's id."""
+
+    def __init__(self, database: Database, retention: Retention, clock: Clock) -> None:
+        self._database = database
+        self._retention = retention
+        self._clock = clock
+
+    async def list(
+        self, repository: str, after: int = 0, limit: int = CHUNK
+    ) -> Sequence[ListedDeletion]:
+        """Return deletions that can be restored or wait for gc, oldest first. Raises NotFound."""
+        package = await self._package(repository)
+        rows = await self._database.fetch(LIST_DELETIONS, package["id"], after, limit)
+        return [
+            ListedDeletion(
+                id=row["id"],
+                reason=row["reason"],
+                deleted_by=row["deleted_by"],
+                deleted_at=row["deleted_at"],
+                restorable_until=self._until(row["deleted_at"]),
+                manifests=row["manifests"],
+                tags=row["tags"],
+            )
+            for row in rows
+        ]
+
+    async def restore(self, repository: str, deletion_id: int, by: int | None = None) -> Restored:
+        """Undo a deletion, in chunks.
+
+        Raises NotFound, Conflict when its window has passed or the whole package is deleted.
+        """
+        package = await self._package(repository)
+        restored = Restored()
+        undoing = Undoing(package, deletion_id, by, self._retention, self._clock())
+        await self._database.write(undoing.check)
+        while chunk := await self._database.write(undoing.show_manifests):
+            restored.manifests += chunk
+        last: str | None = ""
+        while last is not None:
+            last = await self._restore_tags(undoing, last, restored)
+        await self._database.write(undoing.finish)
+        return restored
+
+    async def purge(self, repository: str, deletion_id: int, by: int | None = None) -> None:
+        """End the window of a deletion: gc's next round removes it. Raises NotFound."""
+        package = await self._package(repository)
+        undoing = Undoing(package, deletion_id, by, self._retention, self._clock())
+        await self._database.write(undoing.purge)
+        after: int | None = 0
+        while after is not None:
+            after = await self._purge_some(undoing, after)
+
+    async def _purge_some(self, undoing: Undoing, after: int) -> int | None:
+        return await self._database.write(lambda tx: undoing.purge_manifests(tx, after))
+
+    async def purge_package(self, repository: str, by: int | None = None) -> int:
+        """End the window of every deletion of a deleted package; return how many.
+
+        Raises NotFound, and Conflict while the package is not deleted.
+        """
+        package = await self._package(repository)
+        if package["deleted_at"] is None:
+            raise Conflict(
+                f"{repository} is not deleted: 'packhouse package delete {repository}' first"
+            )
+        count = after = 0
+        while page := await self.list(repository, after):
+            after = page[-1].id
+            for deletion in page:
+                await self.purge(repository, deletion.id, by)
+                count += 1
+        return count
+
+    async def _package(self, repository: str) -> Row:
+        row = await self._database.fetch_one(FIND_PACKAGE_STATE, repository)
+        if row is None:
+            raise NotFound(f"there is no package {repository}")
+        return row
+
+    async def _restore_tags(self, undoing: Undoing, after: str, restored: Restored) -> str | None:
+        chunk = await self._database.write(lambda tx: undoing.show_tags(tx, after))
+        restored.tags += chunk.count
+        restored.conflicts.update(chunk.conflicts)
+        return chunk.last
+
+    def _until(self, deleted_at: int) -> int | None:
+        return None if deleted_at == PURGED else deleted_at + self._retention.restore * SECOND

@@ -1,0 +1,165 @@
+"""The steps of undoing a deletion, or of ending its window, each a transaction of its own.
+
+Children come before their indexes, manifests before tags, and the package last. A child that
+another deletion hid comes back with its index: a live index has live children.
+"""
+
+from dataclasses import dataclass
+
+from registry.expiry import close_deletions
+from registry.manifest_store import INSERT_TAG_HISTORY, UPSERT_TAG
+from registry.package_deletion import record_event
+from registry.retention import CHUNK, HOLD_PACKAGE, Retention, ids
+from storage.database import Row, Transaction
+from storage.errors import Conflict, NotFound
+
+PURGED = 0
+"""`deleted_at` of what was purged: past every window."""
+
+FIND_DELETION = """
+select d.deleted_at as at, p.deleted_at as package_deleted_at, p.deletion_id as package_deletion_id
+from deletions d join packages p on p.id = d.repository_id
+where d.id = $1 and d.repository_id = $2
+"""
+LIST_HIDDEN_MANIFESTS = """
+select id from manifests where deletion_id = $1 and id > $2 order by id limit $3
+"""
+LIST_HIDDEN_CHILDREN = """
+select distinct m.id from manifest_children e join manifests m on m.id = e.child_id
+where e.parent_id in (select cast(value as bigint) from json_each(cast($1 as text)))
+  and m.deleted_at is not null and coalesce(m.deletion_id, 0) <> $2
+"""
+SHOW_MANIFESTS = """
+update manifests set deleted_at = null, deletion_id = null
+where id in (select cast(value as bigint) from json_each(cast($1 as text)))
+"""
+LIST_HIDDEN_TAGS = """
+select g.name, g.manifest_id, m.content_id, m.deleted_at, m.deletion_id,
+  t.manifest_id as now_id, c.digest as now
+from deleted_tags g
+  join manifests m on m.id = g.manifest_id
+  left join tags t on t.repository_id = g.repository_id and t.name = g.name
+  left join manifests n on n.id = t.manifest_id
+  left join manifest_contents c on c.id = n.content_id
+where g.deletion_id = $1 and g.name > $2 order by g.name limit $3
+"""
+FORGET_HIDDEN_TAG = "delete from deleted_tags where deletion_id = $1 and name = $2"
+SHOW_PACKAGE = """
+update packages set deleted_at = null, deletion_id = null, revision = revision + 1
+where id = $1 and deletion_id = $2
+"""
+BUMP_PACKAGE = "update packages set revision = revision + 1 where id = $1"
+PURGE_MANIFESTS = """
+update manifests set deleted_at = $2
+where id in (select cast(value as bigint) from json_each(cast($1 as text)))
+"""
+PURGE_DELETION = "update deletions set deleted_at = $2 where id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class TagChunk:
+    """Tags looked at: how many came back, why others did not, and the name to go on after."""
+
+    count: int
+    conflicts: dict[str, str]
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """One deletion of one package, step by step; `package` is the row of its state."""
+
+    package: Row
+    deletion_id: int
+    by: int | None
+    retention: Retention
+    at: int
+
+    async def check(self, tx: Transaction) -> None:
+        """Raises NotFound, Conflict."""
+        row = await self._begin(tx)
+        hidden_by = row["package_deletion_id"]
+        if row["at"] < self.retention.deleted_before(self.at):
+            raise Conflict(f"deletion {self.deletion_id} can no longer be restored: its time is up")
+        if row["package_deleted_at"] is not None and hidden_by != self.deletion_id:
+            cure = f"restore deletion {hidden_by} first" if hidden_by else "push to it again"
+            raise Conflict(f"the whole package {self._name} was deleted: {cure}")
+
+    async def show_manifests(self, tx: Transaction) -> int:
+        """Show some manifests, and the children that they need; 0 when all are back."""
+        await tx.execute(HOLD_PACKAGE, self.package["id"])
+        chosen = await tx.fetch(LIST_HIDDEN_MANIFESTS, self.deletion_id, 0, CHUNK)
+        count, shown = 0, chosen
+        while shown:
+            count += await tx.execute(SHOW_MANIFESTS, ids(shown))
+            shown = await tx.fetch(LIST_HIDDEN_CHILDREN, ids(shown), self.deletion_id)
+        return count
+
+    async def show_tags(self, tx: Transaction, after: str) -> TagChunk:
+        """Show some of the tags, where their names are free and their manifests are live."""
+        await tx.execute(HOLD_PACKAGE, self.package["id"])
+        rows = await tx.fetch(LIST_HIDDEN_TAGS, self.deletion_id, after, CHUNK)
+        count, conflicts = 0, {}
+        for row in rows:
+            if reason := _conflict(row):
+                conflicts[str(row["name"])] = reason
+            else:
+                count += await self._show_tag(tx, row)
+            if row["deleted_at"] is None:
+                await tx.execute(FORGET_HIDDEN_TAG, self.deletion_id, row["name"])
+        return TagChunk(count, conflicts, rows[-1]["name"] if rows else None)
+
+    async def _show_tag(self, tx: Transaction, row: Row) -> int:
+        if row["now_id"] is not None:
+            return 0  # it names the same manifest already
+        package_id, name = self.package["id"], row["name"]
+        await tx.execute(UPSERT_TAG, package_id, name, row["manifest_id"], self.at, self.by)
+        await tx.execute(INSERT_TAG_HISTORY, package_id, name, row["content_id"], self.by, self.at)
+        return 1
+
+    async def finish(self, tx: Transaction) -> None:
+        """Show the package if this deletion hid it, and record what happened."""
+        package_id = self.package["id"]
+        await tx.execute(BUMP_PACKAGE, package_id)
+        await tx.execute(SHOW_PACKAGE, package_id, self.deletion_id)
+        await close_deletions(tx, package_id, f"[{self.deletion_id}]")
+        await record_event(tx, "deletion.restore", self.by, package_id, self.package, self.at)
+
+    async def purge(self, tx: Transaction) -> None:
+        """End the window: from now on nothing of it can be restored. Raises NotFound."""
+        await self._begin(tx)
+        await tx.execute(PURGE_DELETION, self.deletion_id, PURGED)
+        package_id = self.package["id"]
+        await record_event(tx, "deletion.purge", self.by, package_id, self.package, self.at)
+
+    async def purge_manifests(self, tx: Transaction, after: int) -> int | None:
+        """End it for some of the manifests; return the id to go on after, None at the end."""
+        await tx.execute(HOLD_PACKAGE, self.package["id"])
+        rows = await tx.fetch(LIST_HIDDEN_MANIFESTS, self.deletion_id, after, CHUNK)
+        await tx.execute(PURGE_MANIFESTS, ids(rows), PURGED)
+        return rows[-1]["id"] if rows else None
+
+    async def _begin(self, tx: Transaction) -> Row:
+        await tx.execute(HOLD_PACKAGE, self.package["id"])
+        row = await tx.fetch_one(FIND_DELETION, self.deletion_id, self.package["id"])
+        if row is None:
+            raise NotFound(
+                f"{self._name} has no deletion {self.deletion_id}: "
+                f"see 'packhouse package deletions {self._name}'"
+            )
+        return row
+
+    @property
+    def _name(self) -> str:
+        name: str = self.package["repository"]
+        return name
+
+
+def _conflict(row: Row) -> str | None:
+    """Say why a tag cannot come back."""
+    if row["deleted_at"] is not None:
+        other = row["deletion_id"]
+        return f"its manifest was deleted too: restore deletion {other} first"
+    if row["now_id"] not in (None, row["manifest_id"]):
+        return f"it exists again and names {row['now']}"
+    return None
