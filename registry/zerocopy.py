@@ -1,4 +1,4 @@
-"""Blob bytes from file to socket without passing through Python: sendfile below uvicorn.
+"""What uvicorn sends, sent better: files by sendfile, and a small answer in one write.
 
 The ASGI extension `http.response.zerocopysend` (asgiref, "Zero Copy Send") on uvicorn's httptools
 protocol and the standard event loop; uvloop has no sendfile. Plain HTTP only: under TLS the kernel
@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 EXTENSION = "http.response.zerocopysend"
 WINDOW = 4 * 1024 * 1024
 _READ = 1024 * 1024
+_JOINED = 64 * 1024
 
 
 class ZeroCopyProtocol(HttpToolsProtocol):
@@ -35,12 +36,44 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         mode = getattr(self.transport, "_sendfile_compatible", None)
         if self.scheme == "http" and mode is _SendfileMode.TRY_NATIVE:
             cycle.scope.setdefault("extensions", {})[EXTENSION] = {}
-            app = ZeroCopy(app, cycle, self.loop)
-        super()._start_asgi_task(cycle, app)
+        sender: Any = Sender(app, cycle, self.loop)
+        super()._start_asgi_task(cycle, sender)
 
 
-class ZeroCopy:
-    """Wraps the application of one request: understands zerocopysend messages."""
+class _Cork:
+    """Stands in for a transport while headers and a first body are written, and joins them."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._transport = cycle.transport
+        self._held: list[bytes] = []
+        self._closing = False
+
+    def __enter__(self) -> None:
+        self._cycle.transport = self  # type: ignore[assignment]
+
+    def __exit__(self, *error: object) -> None:
+        self._cycle.transport = self._transport
+        if self._held:
+            self._transport.write(b"".join(self._held))
+        if self._closing:
+            self._transport.close()
+
+    def write(self, data: bytes) -> None:
+        """Hold `data`."""
+        self._held.append(data)
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self._closing = True
+
+    def is_closing(self) -> bool:
+        """Whether the connection ends."""
+        return self._transport.is_closing()
+
+
+class Sender:
+    """Wraps the application of one request: joins small answers, understands zerocopysend."""
 
     def __init__(
         self, app: ASGIApp, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop
@@ -48,20 +81,34 @@ class ZeroCopy:
         self._app = app
         self._cycle = cycle
         self._loop = loop
+        self._head: Message | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application (ASGI)."""
 
         async def sending(message: Message) -> None:
-            if message["type"] != EXTENSION:
-                await send(message)
+            kind = message["type"]
+            if kind == "http.response.start":
+                self._head = message  # it leaves with the first bytes of the body
                 return
-            if self._cycle.disconnected:
-                return
-            await self._send_file(message)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            head, self._head = self._head, None
+            if head is not None:
+                if kind != EXTENSION and len(message.get("body", b"")) <= _JOINED:
+                    with _Cork(self._cycle):
+                        await send(head)
+                        await send(message)
+                    return
+                await send(head)
+            await self._send(message, send)
 
         await self._app(scope, receive, sending)
+
+    async def _send(self, message: Message, send: Send) -> None:
+        if message["type"] != EXTENSION:
+            await send(message)
+        elif not self._cycle.disconnected:
+            await self._send_file(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_file(self, message: Message) -> None:
         file, offset, left = message["file"], message["offset"], message["count"]
