@@ -45,10 +45,11 @@ class NameUnknown(NotFound):
     """A repository that is unknown or hidden; the two are never told apart."""
 
     @classmethod
-    def of(cls, repository: RepositoryName) -> Self:
+    def of(cls, repository: RepositoryName, *, anonymous: bool = False) -> Self:
         """Name what was asked for, which says nothing about what exists."""
+        cure = ": nobody is signed in, try 'docker login HOST' first" if anonymous else ""
         return cls(
-            f"repository {repository} is not known, or you may not see it",
+            f"repository {repository} is not known, or you may not see it{cure}",
             detail={"name": str(repository)},
         )
 

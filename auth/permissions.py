@@ -128,7 +128,7 @@ class Permissions:
             raise _refusal(who, action, repository)
         gone = row["package_deleted_at"] is not None and action is not Action.PUSH
         if (row["package_id"] is None or gone) and role < Role.WRITE:
-            raise NameUnknown.of(repository)
+            raise NameUnknown.of(repository, anonymous=who.anonymous)
         return Access(
             repository=repository,
             owner_id=row["owner_id"],
@@ -182,7 +182,7 @@ def _allowed(row: Row, who: Principal, action: Action, role: Role) -> bool:
 
 def _refusal(who: Principal, action: Action, repository: RepositoryName) -> Exception:
     if action is Action.PULL:
-        return NameUnknown.of(repository)
+        return NameUnknown.of(repository, anonymous=who.anonymous)
     if who.anonymous:
         return Denied(f"nobody is signed in: sign in to {action.wire_name} {repository}")
     return Denied(

@@ -12,6 +12,8 @@ def configure_logging(level: str) -> None:
     handler.addFilter(_say_cut)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("packhouse").setLevel(level.upper())
+    # docker, podman and skopeo try TLS first, and uvicorn warns of each such greeting.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 def _say_cut(record: logging.LogRecord) -> bool:

@@ -116,7 +116,7 @@ def parse_repository(text: str) -> RepositoryName:
         if not _COMPONENT.fullmatch(component):
             raise NameInvalid(_component_message(text, component))
     if not rest:
-        raise OneComponentName(f"names are owner/image: try <you>/{text}")
+        raise OneComponentName(f"names are owner/image: try HOST/<you>/{text}")
     _check_owner(owner)
     return RepositoryName(owner, tuple(rest))
 

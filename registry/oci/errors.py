@@ -68,11 +68,11 @@ CODES: dict[type[PackhouseError], str] = {
 def code_of(error: PackhouseError, method: str) -> str:
     """Return the code of the nearest class that has one.
 
-    A push to a name that cannot be is UNSUPPORTED: docker goes on retrying each layer for a minute
-    after NAME_INVALID, and stops at once after this (goharbor/harbor#20544).
+    A push to a name that cannot be is DENIED: docker, podman and buildah go on retrying each layer
+    after NAME_INVALID (goharbor/harbor#20544), podman and buildah after UNSUPPORTED too.
     """
     if isinstance(error, NameInvalid) and method in ("POST", "PUT", "PATCH"):
-        return "UNSUPPORTED"
+        return "DENIED"
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
 
 

@@ -120,6 +120,8 @@ class OciSurface:
         self, who: Principal, query: QueryParams, headers: Headers
     ) -> Response:
         """The catalog: what the caller may see, in ASCII order, in pages."""
+        if who.anonymous and who.access is None:
+            raise NotSignedIn("sign in, or fetch an anonymous token")
         if who.access is not None and "*" not in who.access.get(CATALOG_SCOPE, ()):
             raise NotSignedIn("this bearer token does not hold the scope registry:catalog:*")
         admin = await self._permissions.require_live(who)

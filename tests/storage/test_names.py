@@ -72,7 +72,7 @@ def test_parse_repository_is_the_specification_with_an_owner_in_front(text: str)
 def test_a_name_of_one_component_says_what_to_write() -> None:
     with pytest.raises(OneComponentName) as refused:
         parse_repository("alpine")
-    assert refused.value.message == "names are owner/image: try <you>/alpine"
+    assert refused.value.message == "names are owner/image: try HOST/<you>/alpine"
     assert isinstance(refused.value, NameInvalid)
 
 
