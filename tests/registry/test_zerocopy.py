@@ -7,8 +7,9 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import pytest
@@ -64,15 +65,14 @@ def connect(address: tuple[str, int]) -> socket.socket:
     return socket.create_connection(address, timeout=60)
 
 
-def answer(file: "socket.SocketIO | object") -> tuple[int, dict[str, str], bytes]:
-    """Read one answer: status, headers, body."""
-    read = file  # a buffered reader of the connection
-    status = int(read.readline().split()[1])  # type: ignore[attr-defined]
+def answer(file: BinaryIO, *, body: bool = True) -> tuple[int, dict[str, str], bytes]:
+    """Read one answer of a connection: status, headers, body."""
+    status = int(file.readline().split()[1])
     headers = {}
-    while line := read.readline().strip():  # type: ignore[attr-defined]
+    while line := file.readline().strip():
         name, _, value = line.decode().partition(": ")
         headers[name.lower()] = value
-    return status, headers, read.read(int(headers.get("content-length", 0)))  # type: ignore[attr-defined]
+    return status, headers, file.read(int(headers["content-length"])) if body else b""
 
 
 def test_a_blob_of_several_windows_arrives_whole(address: tuple[str, int], bearer: str) -> None:
@@ -112,19 +112,10 @@ def test_a_request_that_arrives_during_a_transfer_waits(
 def test_head_sends_no_body_and_the_connection_lives(address: tuple[str, int], bearer: str) -> None:
     with closing(connect(address)) as raw, raw.makefile("rb") as file:
         raw.sendall(request(LARGE, bearer, "HEAD"))
-        status, headers, _ = answer_without_body(file)
+        status, headers, _ = answer(file, body=False)
         assert (status, headers["content-length"]) == (200, str(len(LARGE)))
         raw.sendall(request(SMALL, bearer))
         assert answer(file)[2] == SMALL
-
-
-def answer_without_body(file: object) -> tuple[int, dict[str, str], bytes]:
-    status = int(file.readline().split()[1])  # type: ignore[attr-defined]
-    headers = {}
-    while line := file.readline().strip():  # type: ignore[attr-defined]
-        name, _, value = line.decode().partition(": ")
-        headers[name.lower()] = value
-    return status, headers, b""
 
 
 def test_http_1_0_is_answered_and_closed(address: tuple[str, int], bearer: str) -> None:
@@ -179,13 +170,15 @@ def test_a_file_that_was_cut_short_ends_the_connection(
         for path in (server.data / "blobs").rglob("*")
         if path.is_file() and path.stat().st_size == len(content)
     ]
-    with closing(connect(address)) as raw, raw.makefile("rb") as file:
+    with closing(connect(address)) as raw:
         raw.sendall(request(content, bearer))
-        file.read(100)
+        raw.recv(100)
         os.truncate(file_on_disk, 9_000_000)
-        with pytest.raises((ConnectionError, AssertionError)):
-            rest = file.read(len(content))
-            assert len(rest) >= len(content)
+        came = 0
+        with suppress(ConnectionError):
+            while chunk := raw.recv(1024 * 1024):
+                came += len(chunk)
+        assert came < len(content) - 1_000_000
 
 
 def test_a_cold_page_is_told_from_a_warm_one(tmp_path: Path) -> None:
@@ -194,10 +187,10 @@ def test_a_cold_page_is_told_from_a_warm_one(tmp_path: Path) -> None:
     with path.open("rb") as file:
         file.read()
         assert is_cached(file.fileno(), 1024 * 1024 - 1)
-        os.fsync(os.open(path, os.O_RDWR))
+        os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        if not is_cached(file.fileno(), 1024 * 1024 - 1):
-            file.read()
-        file.seek(0)
-        file.read()
+        cold = not is_cached(file.fileno(), 1024 * 1024 - 1)
+        os.pread(file.fileno(), 1024 * 1024, 0)
         assert is_cached(file.fileno(), 1024 * 1024 - 1)
+    if not cold:
+        pytest.skip("temporary files lie on a file system whose pages cannot be dropped")
