@@ -1,12 +1,17 @@
 """Fixtures of the registry's HTTP tests: a registry with people in it, on both databases."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from hypothesis import settings
 
 from registry.config import Config
+from storage import migrations
+from storage.postgres import PostgresDatabase
+from tests.postgres import PostgresServer
 from tests.registry.client import Client
 from tests.registry.world import SetClock, World
 
@@ -14,10 +19,46 @@ settings.register_profile("busy", deadline=None)  # no timing on a machine that 
 settings.load_profile("busy")
 
 
+@pytest.fixture(scope="session")
+def migrated_url(postgres_server: PostgresServer) -> str:
+    """One PostgreSQL database with our schema, whose tables each test empties."""
+
+    async def make() -> str:
+        url = await postgres_server.create_database()
+        async with await PostgresDatabase.open(url) as database:
+            await database.migrate(migrations.load())
+        return url
+
+    return asyncio.run(make())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database for a world: SQLite's and the migrated PostgreSQL's in turn."""
+    if request.param == "sqlite":
+        return ""
+    url: str = request.getfixturevalue("migrated_url")
+    return url
+
+
+async def empty(url: str) -> None:
+    """Delete all rows but the schema's: five times as fast as another database."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows = await connection.fetch("select tablename from pg_tables where schemaname = 'public'")
+        tables = [row["tablename"] for row in rows if row["tablename"] != "schema"]
+        await connection.execute("set session_replication_role = replica")  # in any order
+        await connection.execute(";".join(f"delete from {table}" for table in tables))
+    finally:
+        await connection.close()
+
+
 @pytest.fixture
-async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
+async def world(world_url: str, tmp_path: Path) -> AsyncIterator[World]:
     """A registry on each database in turn; nothing may be left that no row names."""
-    config = Config(data=str(tmp_path / "data"), database=database_url, reserve_bytes=0)
+    if world_url:
+        await empty(world_url)
+    config = Config(data=str(tmp_path / "data"), database=world_url, reserve_bytes=0)
     config.directory.mkdir(mode=0o700)
     made = World(config, SetClock())
     await made.open()
