@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from auth.accounts import Accounts
@@ -117,30 +117,35 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
     )
 
 
-def build_app(config: Config) -> Starlette:
+def build_app(config: Config) -> ASGIApp:
     """Return the application; its lifespan opens the services."""
-    surface = _Late()
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_services(config) as services:
-            await services.keys.load()
-            surface.inner = build_surface(services)
-            app.state.services = services
-            interval = config.gc_interval_seconds
-            async with GarbageCollection(services.collector, services.leases, interval).running():
-                yield
-
-    return Starlette(routes=[Route("/{path:path}", surface)], lifespan=lifespan)
+    return Application(config)
 
 
-class _Late:
-    """Stands in for the surfaces until the lifespan has opened what they need."""
+class Application:
+    """Opens everything at the server's start, closes it at its end, and hands requests on."""
 
-    inner: ASGIApp
+    _surface: ASGIApp
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._router = Router(lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.inner(scope, receive, send)
+        """Answer one request, or live through the server's life (ASGI)."""
+        if scope["type"] == "lifespan":
+            await self._router(scope, receive, send)
+        else:
+            await self._surface(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Router) -> AsyncIterator[None]:
+        async with open_services(self._config) as services:
+            await services.keys.load()
+            self._surface = build_surface(services)
+            interval = self._config.gc_interval_seconds
+            async with GarbageCollection(services.collector, services.leases, interval).running():
+                yield
 
 
 def build_surface(services: Services) -> ASGIApp:
