@@ -66,7 +66,7 @@ class GarbageCollection:
             return None
         try:
             await self._term.renew()
-            return await self._collector.round(self._term)
+            return (await self._collector.round(self._term)).removed
         except LeaseLost:
             self._term = None
             raise

@@ -5,14 +5,16 @@ import getpass
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.principals import Role, Scope, Visibility
 from registry.app import Services
 from registry.care import add_care
+from registry.maintenance import add_deletions, add_gc
 from registry.startup import forget_first_login
+from registry.tables import print_rows
 from storage.clock import SECOND, rfc3339
 from storage.errors import Invalid
 
@@ -21,7 +23,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add every command group to the parser."""
-    for add in (_add_users, _add_owners, _add_tokens, _add_packages, add_care):
+    for add in (_add_users, _add_owners, _add_tokens, _add_packages, add_gc, add_care):
         add(groups, common)
 
 
@@ -112,6 +114,7 @@ def _add_packages(groups: Any, common: argparse.ArgumentParser) -> None:
     link.add_argument("repository", metavar="OWNER/NAME")
     link.add_argument("project", metavar="OWNER/PROJECT", nargs="?", help="none unlinks")
     link.set_defaults(command=package_link)
+    add_deletions(package, common)
 
 
 async def user_create(services: Services, options: argparse.Namespace) -> None:
@@ -146,7 +149,7 @@ async def user_list(services: Services, options: argparse.Namespace) -> None:
         }
         for row in await services.accounts.list()
     ]
-    _print_rows(rows, as_json=options.json)
+    print_rows(rows, as_json=options.json)
 
 
 async def org_create(services: Services, options: argparse.Namespace) -> None:
@@ -201,7 +204,7 @@ async def token_list(services: Services, options: argparse.Namespace) -> None:
         }
         for row in await services.tokens.list(options.user)
     ]
-    _print_rows(rows, as_json=options.json)
+    print_rows(rows, as_json=options.json)
 
 
 async def token_revoke(services: Services, options: argparse.Namespace) -> None:
@@ -217,7 +220,7 @@ async def package_list(services: Services, options: argparse.Namespace) -> None:
     while page := await services.packages.list(after):
         after = page[-1]["repository"]
         rows += [_package(row) for row in page]
-    _print_rows(rows, as_json=options.json)
+    print_rows(rows, as_json=options.json)
 
 
 async def package_show(services: Services, options: argparse.Namespace) -> None:
@@ -234,8 +237,8 @@ async def package_show(services: Services, options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({**_package(row), "tags": tags}))
         return
-    _print_rows([_package(row)], as_json=False)
-    _print_rows(tags, as_json=False)
+    print_rows([_package(row)], as_json=False)
+    print_rows(tags, as_json=False)
 
 
 async def package_visibility(services: Services, options: argparse.Namespace) -> None:
@@ -297,18 +300,3 @@ def _time(at: int | None) -> str:
 
 def _words(kind: Iterable[Any]) -> list[str]:
     return [member.name.lower() for member in kind]
-
-
-def _print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(list(rows)))
-        return
-    if not rows:
-        return
-    texts = [[str(value) for value in row.values()] for row in rows]
-    if sys.stdout.isatty():
-        texts.insert(0, [name.upper() for name in rows[0]])
-        widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
-        texts = [[text[i].ljust(widths[i]) for i in range(len(text))] for text in texts]
-    for text in texts:
-        print("  ".join(text).rstrip() if sys.stdout.isatty() else "\t".join(text))

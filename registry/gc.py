@@ -12,6 +12,7 @@ registry/sweep.py for what crashes leave.
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from registry.expiry import by_repository, expire_deletions, expire_manifests, purge_uploads
 from registry.leases import Term
@@ -84,12 +85,20 @@ Step = Callable[[Term, Retention, int], Awaitable[Counter[str] | None]]
 """One chunk of work: what it removed, or None when nothing is due."""
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round removed, and whether it left nothing due."""
+
+    removed: Counter[str]
+    finished: bool
+
+
 class Collector:
     """Removes what nobody needs, a bounded round at a time."""
 
     def __init__(self, store: BlobStore, retention: Retention, clock: Clock) -> None:
         self._store = store
-        self._retention = retention
+        self.retention = retention
         self._clock = clock
         self.sweep = Sweep(store)
         self._steps: tuple[Step, ...] = (
@@ -102,16 +111,19 @@ class Collector:
             self.sweep.chunk,
         )
 
-    async def round(self, term: Term) -> Counter[str]:
+    async def round(self, term: Term) -> Round:
         """Do what is due, at most CHUNKS chunks of each step. Raises LeaseLost."""
         removed: Counter[str] = Counter()
+        finished = True
         for step in self._steps:
             for _ in range(CHUNKS):
-                done = await step(term, self._retention, self._clock())
+                done = await step(term, self.retention, self._clock())
                 if done is None:
                     break
                 removed += done
-        return removed
+            else:
+                finished = False
+        return Round(removed, finished)
 
     async def _remove_objects(self, term: Term, _: Retention, at: int) -> Counter[str] | None:
         """T8: delete the objects of due trash, then their rows; a crash between repeats it."""

@@ -18,7 +18,8 @@ select {PACKAGE_COLUMNS} from packages p left join projects r on r.id = p.projec
 where p.repository > $1 and p.deleted_at is null order by p.repository limit $2
 """
 FIND_PACKAGE = f"""
-select {PACKAGE_COLUMNS}, p.owner_id from packages p left join projects r on r.id = p.project_id
+select {PACKAGE_COLUMNS}, p.owner_id, p.deletion_id
+from packages p left join projects r on r.id = p.project_id
 where p.repository = $1
 """
 LIST_TAGGED = """

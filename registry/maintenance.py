@@ -1,0 +1,175 @@
+"""Commands about what goes and what stays: gc, why, and packages deleted, restored and purged."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from auth.principals import Principal
+from registry.app import Services
+from registry.background import LEASE_SECONDS, summary
+from registry.explain import Explainer, Fact
+from registry.gc import LEASE
+from registry.preview import Preview
+from registry.restoration import ListedDeletion, Restored
+from registry.tables import print_rows
+from storage.clock import rfc3339
+from storage.digest import Digest
+from storage.errors import Conflict, Unavailable
+from storage.names import parse_repository, parse_tag
+
+
+def add_gc(groups: Any, common: argparse.ArgumentParser) -> None:
+    """Add `gc` and `why`."""
+    gc = groups.add_parser("gc", parents=[common], help="remove what nobody needs, now")
+    gc.add_argument("--dry-run", action="store_true", help="say what would go and why")
+    gc.add_argument("--json", action="store_true")
+    gc.set_defaults(command=collect)
+    why = groups.add_parser("why", parents=[common], help="say who holds a blob or manifest")
+    why.add_argument("subject", metavar="DIGEST", help="a digest, or the key of an object")
+    why.add_argument("--json", action="store_true")
+    why.set_defaults(command=explain)
+
+
+def add_deletions(package: Any, common: argparse.ArgumentParser) -> None:
+    """Add the actions of `package` that delete and restore."""
+    delete = package.add_parser("delete", parents=[common], help="hide it, or a part of it")
+    purge = package.add_parser("purge", parents=[common], help="end what can still be restored")
+    restore = package.add_parser("restore", parents=[common], help="undo a deletion")
+    listing = package.add_parser("deletions", parents=[common], help="list what can be restored")
+    for action in (delete, restore, purge, listing):
+        action.add_argument("repository", metavar="OWNER/NAME")
+    for action in (delete, restore, purge):
+        action.add_argument("--by", metavar="USER", default="admin", help="who does it")
+    part = delete.add_mutually_exclusive_group()
+    part.add_argument("--digest", help="one manifest, with its children and referrers")
+    part.add_argument("--tag", help="one tag, and nothing else")
+    number = "its number in 'package deletions'"
+    restore.add_argument("--deletion", type=int, help=f"{number} (default: the package's own)")
+    purge.add_argument("--deletion", type=int, help=f"{number} (default: all of a deleted package)")
+    delete.set_defaults(command=package_delete)
+    restore.set_defaults(command=package_restore)
+    purge.set_defaults(command=package_purge)
+    listing.add_argument("--json", action="store_true")
+    listing.set_defaults(command=package_deletions)
+
+
+async def collect(services: Services, options: argparse.Namespace) -> None:
+    """Run garbage collection to its end, taking the lease from the server's worker."""
+    if options.dry_run:
+        preview = Preview(
+            services.database, services.store, services.collector.retention, services.clock
+        )
+        rows = [asdict(removal) async for removal in preview.removals()]
+        print_rows(rows, as_json=options.json)
+        return
+    term = await services.leases.acquire(LEASE, LEASE_SECONDS, steal=True)
+    if term is None:
+        raise Unavailable("the lease of garbage collection could not be taken")
+    removed: Counter[str] = Counter()
+    finished = False
+    while not finished:
+        done = await services.collector.round(term)
+        removed, finished = removed + done.removed, done.finished
+        if any(done.removed.values()):
+            print(f"gc removed {summary(done.removed)}", file=sys.stderr)
+    await term.release()
+    if options.json:
+        print(json.dumps({"removed": dict(removed)}))
+
+
+async def explain(services: Services, options: argparse.Namespace) -> int:
+    """Say what holds a digest; the status is 1 when nothing does."""
+    explainer = Explainer(services.database, services.collector.retention)
+    found = await explainer.why(options.subject)
+    if options.json:
+        facts = [_fact(fact) for fact in found.facts]
+        print(json.dumps({"subject": found.subject, "facts": facts}))
+    else:
+        lines = [fact.text for fact in found.facts] or ["nothing here knows it"]
+        print("\n".join([found.subject, *(f"  {line}" for line in lines)]))
+    return 0 if found.facts else 1
+
+
+async def package_delete(services: Services, options: argparse.Namespace) -> None:
+    """Hide a package, one of its manifests or one of its tags."""
+    name = parse_repository(options.repository)
+    account = await services.accounts.get(options.by, "user")
+    who = Principal(account.id, account.name, "user")
+    await services.packages.get(options.repository)
+    if options.digest is not None:
+        await services.deletion.delete_manifest(who, name, Digest.parse(options.digest))
+    elif options.tag is not None:
+        await services.deletion.delete_tag(who, name, parse_tag(options.tag))
+    else:
+        done = await services.packages.delete(options.repository, account.id)
+        print(
+            f"{name} deleted: {done.manifests} manifests, {done.tags} tags (deletion {done.id})",
+            file=sys.stderr,
+        )
+        if not done.complete:
+            raise Conflict(f"{name} was pushed to meanwhile, and is back with what was left")
+    print(f"undo it with: packhouse package restore {name} --deletion N", file=sys.stderr)
+
+
+async def package_restore(services: Services, options: argparse.Namespace) -> int:
+    """Undo a deletion; the status is 1 when a tag could not come back."""
+    account = await services.accounts.get(options.by, "user")
+    deletion_id = options.deletion
+    if deletion_id is None:
+        deletion_id = (await services.packages.get(options.repository))["deletion_id"]
+        if deletion_id is None:
+            raise Conflict(
+                f"{options.repository} is not deleted as a whole: choose one of "
+                f"'packhouse package deletions {options.repository}' with --deletion"
+            )
+    restored = await services.restoration.restore(options.repository, deletion_id, account.id)
+    _print_restored(restored)
+    return 1 if restored.conflicts else 0
+
+
+async def package_purge(services: Services, options: argparse.Namespace) -> None:
+    """End what can still be restored: of one deletion, or of a deleted package."""
+    account = await services.accounts.get(options.by, "user")
+    restoration, count = services.restoration, 1
+    if options.deletion is None:
+        count = await restoration.purge_package(options.repository, account.id)
+    else:
+        await restoration.purge(options.repository, options.deletion, account.id)
+    print(f"{count} deletions purged: gc removes what they held", file=sys.stderr)
+
+
+async def package_deletions(services: Services, options: argparse.Namespace) -> None:
+    """List the deletions of a package, oldest first."""
+    rows: list[dict[str, Any]] = []
+    after = 0
+    while page := await services.restoration.list(options.repository, after):
+        after = page[-1].id
+        rows += [_deletion(listed) for listed in page]
+    print_rows(rows, as_json=options.json)
+
+
+def _deletion(listed: ListedDeletion) -> dict[str, Any]:
+    until = listed.restorable_until
+    return {
+        "deletion": listed.id,
+        "what": listed.reason,
+        "by": listed.deleted_by or "",
+        "deleted": "" if until is None else rfc3339(listed.deleted_at),
+        "restorable_until": "purged" if until is None else rfc3339(until),
+        "manifests": listed.manifests,
+        "tags": listed.tags,
+    }
+
+
+def _fact(fact: Fact) -> dict[str, Any]:
+    until = None if fact.until is None else rfc3339(fact.until)
+    return {**asdict(fact), "until": until}
+
+
+def _print_restored(restored: Restored) -> None:
+    print(f"{restored.manifests} manifests and {restored.tags} tags restored", file=sys.stderr)
+    for tag, reason in restored.conflicts.items():
+        print(f"tag {tag} was left alone: {reason}", file=sys.stderr)
