@@ -7,6 +7,7 @@ accepted at the sign-in doors only: everywhere else they would cost an argon2id 
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import replace
 
 from auth.accounts import Accounts
 from auth.errors import NotSignedIn
@@ -39,9 +40,15 @@ class Authenticator:
     ) -> Principal:
         """Return the principal of a request's headers; ANONYMOUS without credentials.
 
-        `door` accepts a password; `forgive_expiry` a bearer that expired in the last 24 hours.
+        `door` accepts a password; `forgive_expiry` what expired in the last 24 hours.
         Raises NotSignedIn for credentials that are wrong, TooManyRequests.
         """
+        who = await self._read(headers, door=door, forgive_expiry=forgive_expiry)
+        return replace(who, forgiven=True) if forgive_expiry else who
+
+    async def _read(
+        self, headers: Mapping[str, str], *, door: bool, forgive_expiry: bool
+    ) -> Principal:
         header = headers.get("authorization", "").strip()
         if not header:
             return ANONYMOUS

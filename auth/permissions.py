@@ -14,8 +14,8 @@ target to it, so that one statement decides and finds. `judge` reads that row. I
 from dataclasses import dataclass
 
 from auth.errors import InsufficientScope, NameUnknown, NotSignedIn
-from auth.principals import Action, Principal, Role, Scope, Visibility
-from storage.clock import Clock
+from auth.principals import FORGIVEN_SECONDS, Action, Principal, Role, Scope, Visibility
+from storage.clock import SECOND, Clock
 from storage.database import Database, Row, Value
 from storage.errors import Denied
 from storage.names import RepositoryName
@@ -83,10 +83,11 @@ class Permissions:
         row = await self._database.fetch_one(FIND_ACCESS, *question(who, repository))
         return self.judge(row, who, action, repository)
 
-    async def require_live(self, who: Principal) -> bool:
+    async def require_live(self, who: Principal, scope: Scope = Scope.NONE) -> bool:
         """Return whether the caller is a site administrator.
 
-        Raises NotSignedIn for an account or token that is no longer good.
+        Raises NotSignedIn for an account or token that is no longer good, Denied for a token
+        without `scope`.
         """
         if who.anonymous:
             return False
@@ -94,6 +95,8 @@ class Permissions:
         if row is None:
             raise NotSignedIn("this account no longer exists")
         self._check_live(row, who)
+        if who.token_id and scope & ~Scope(row["scopes"] or 0):
+            raise Denied(f"this token lacks the scope '{(scope.name or '').lower()}'")
         return bool(row["is_admin"])
 
     async def actions(self, who: Principal, repository: RepositoryName) -> frozenset[str]:
@@ -144,11 +147,8 @@ class Permissions:
         if who.token_id:
             if row["live_token_id"] is None or row["revoked_at"] is not None:
                 raise NotSignedIn("this token was revoked: create a new one and sign in again")
-            if (
-                row["expires_at"] is not None
-                and row["expires_at"] <= self._clock()
-                and not who.expired
-            ):
+            grace = FORGIVEN_SECONDS * SECOND if who.forgiven else 0
+            if row["expires_at"] is not None and row["expires_at"] + grace <= self._clock():
                 raise NotSignedIn("this token has expired: create a new one and sign in again")
         elif who.password_version is not None and who.password_version != row["password_version"]:
             raise NotSignedIn("the password was changed: sign in again")

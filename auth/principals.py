@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 
+FORGIVEN_SECONDS = 24 * 3600
+"""How long after its expiry a credential still finishes an upload it began."""
+
+
 class Role(IntEnum):
     """What an account may do with an owner, a project or a package; each includes those below."""
 
@@ -88,8 +92,8 @@ class Principal:
     """The account that asks. Roles, visibility and revocation are never kept here: they are rows.
 
     `access` is None for a credential that is not bound to names; for a bearer token of `/token` it
-    maps resources (`repository:acme/app`) to the actions it was given, an upper bound. `expired` is
-    true only where the caller asked to forgive an expiry (an upload's own URL).
+    maps resources (`repository:acme/app`) to the actions it was given, an upper bound.
+    `forgiven` is true where the last day's expiry does not count (an upload's own URL).
     """
 
     account_id: int = 0
@@ -98,7 +102,7 @@ class Principal:
     token_id: int = 0
     password_version: int | None = None
     access: Mapping[str, frozenset[str]] | None = None
-    expired: bool = False
+    forgiven: bool = False
 
     @property
     def anonymous(self) -> bool:

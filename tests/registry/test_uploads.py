@@ -507,6 +507,19 @@ async def test_an_expired_bearer_may_finish_its_upload(world: World) -> None:
     assert done.status_code == 201
 
 
+async def test_an_expired_token_may_finish_its_upload(world: World) -> None:
+    text = await world.mint("writer", expires_in=60)
+    client = world.client("").with_authorization(f"Bearer {text}")
+    location = await client.start("acme/app")
+    world.clock.advance(3600)
+    refused(await client.get("/v2/"), 401, "UNAUTHORIZED", "expired")
+    assert (await client.patch(location, content=DATA[:HALF])).status_code == 202
+    world.clock.advance(DAY - 3600)
+    assert await holds(client, location) == HALF
+    world.clock.advance(60)
+    await every_use(client, location, 401, "UNAUTHORIZED", "expired")
+
+
 async def test_an_expired_bearer_opens_nothing_else(world: World) -> None:
     client = await bearer(world)
     location = await client.start("acme/app")
