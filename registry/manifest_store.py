@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from auth.permissions import ACCESS, Access, Permissions, question
 from auth.principals import Action, Principal, Visibility
+from registry.blobs import LIVE_MEMBERSHIP
 from registry.errors import ContentMissing, ManifestInvalid, ManifestUnknown
 from registry.manifests import Descriptor, Manifest, parse_manifest
 from registry.repositories import check_container_name, record, touch
@@ -40,9 +41,9 @@ from access
     and m.content_id = (select id from manifest_contents where digest = $5)
   left join manifest_contents c on c.id = m.content_id
 """
-FIND_BLOBS = """
+FIND_BLOBS = f"""
 select b.id, b.digest, b.size from repository_blobs rb join blobs b on b.id = rb.blob_id
-where rb.repository_id = $1
+where rb.repository_id = $1 and {LIVE_MEMBERSHIP}
   and b.id in (select id from blobs
     where digest in (select value from json_each(cast($2 as text))))
 """
