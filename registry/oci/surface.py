@@ -13,6 +13,7 @@ from auth.authenticate import Authenticator
 from auth.errors import NotSignedIn
 from auth.permissions import Permissions
 from auth.principals import Action, Principal
+from auth.principals import Scope as TokenScope
 from auth.routes import CATALOG as CATALOG_SCOPE
 from registry.body import Body
 from registry.catalog import Catalog
@@ -124,7 +125,7 @@ class OciSurface:
             raise NotSignedIn("sign in, or fetch an anonymous token")
         if who.access is not None and "*" not in who.access.get(CATALOG_SCOPE, ()):
             raise NotSignedIn("this bearer token does not hold the scope registry:catalog:*")
-        admin = await self._permissions.require_live(who)
+        admin = await self._permissions.require_live(who, TokenScope.READ)
         body = Body(_nothing, 0, self._idle_seconds)
         call = Call("GET", _NOWHERE, "", headers, query, who, body)
         page = await self._catalog.repositories(
