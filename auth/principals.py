@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
-
 FORGIVEN_SECONDS = 24 * 3600
 """How long after its expiry a credential still finishes an upload it began."""
 
