@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix clients conformance clean
+.PHONY: help run test soak bench check fix clients conformance clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,6 +37,15 @@ test: $(DEV_STAMP)  ## set up and run every test
 	$(BIN)/pytest --ignore tests/clients
 	$(BIN)/python tests/clients/install.py --wait
 	$(BIN)/pytest tests/clients
+
+soak: $(DEV_STAMP)  ## the same tests at full size (hours)
+	$(BIN)/python tests/clients/install.py
+	SOAK=1 $(BIN)/pytest
+
+bench: $(DEV_STAMP)  ## measure against other registries on this machine
+	$(BIN)/python tests/clients/install.py
+	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.write_path
 
 check: $(DEV_STAMP)  ## format, lint and types
 	$(BIN)/ruff format --check .

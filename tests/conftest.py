@@ -4,10 +4,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from storage.connect import open_database
 from storage.database import Database
 from tests.postgres import postgres_server, postgres_url
+
+# A busy machine is no failure: examples have no deadline.
+settings.register_profile("packhouse", deadline=None)
+settings.load_profile("packhouse")
 
 __all__ = ["postgres_server", "postgres_url"]
 
