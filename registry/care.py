@@ -1,6 +1,7 @@
-"""Commands that look after the data: fsck."""
+"""Commands that look after the data: fsck, backup, restore (and doctor)."""
 
 import argparse
+import asyncio
 import fcntl
 import json
 import os
@@ -11,9 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from registry.app import Services
-from registry.fsck import Fsck, Position
-from registry.progress import Progress
+from registry import restore as restoring
+from registry.app import Services, open_services
+from registry.backup import Backup
+from registry.config import Config, from_environment
+from registry.doctor import add_doctor
+from registry.fsck import SUM_BLOBS, Fsck, Position
+from registry.progress import Progress, shown_size
+from registry.restore import Restored
+from registry.startup import lock_directory, prepare_database, prepare_directory
 from storage.errors import Conflict
 
 
@@ -29,6 +36,17 @@ def add_care(groups: Any, common: argparse.ArgumentParser) -> None:
     fsck.add_argument("--rate", type=_rate, metavar="BYTES_PER_S", help="read no faster than this")
     fsck.add_argument("--json", action="store_true", help="print one JSON document")
     fsck.set_defaults(command=check_files)
+    backup = groups.add_parser("backup", parents=[common], help="copy rows and bytes to DIR")
+    backup.add_argument("directory", metavar="DIR", type=Path, help="new, or of the last backup")
+    backup.add_argument("--json", action="store_true", help="print its manifest")
+    backup.set_defaults(command=make_backup)
+    restore = groups.add_parser(
+        "restore", parents=[common], help="bring a backup back into an empty data directory"
+    )
+    restore.add_argument("directory", metavar="DIR", type=Path, help="what 'backup' wrote")
+    restore.add_argument("--json", action="store_true", help="print what came back")
+    restore.set_defaults(run=restore_backup)
+    add_doctor(groups, common)
 
 
 async def check_files(services: Services, options: argparse.Namespace) -> int:
@@ -50,6 +68,63 @@ async def check_files(services: Services, options: argparse.Namespace) -> int:
         position = await run.run(Progress("fsck", total, sys.stderr))
     _print_position(position, as_json=options.json)
     return 1 if position.wrong else 0
+
+
+async def make_backup(services: Services, options: argparse.Namespace) -> int:
+    """Write a backup; the status is 1 when bytes that rows name could not be read."""
+    config, source = services.config, services.database
+    with _alone(config.directory / "backup.lock", "another backup runs: wait for its end"):
+        row = await source.fetch_one(SUM_BLOBS, 0)
+        progress = Progress("backup", 0 if row is None else row["bytes"], sys.stderr)
+        run = Backup(config, source, services.store, services.clock, options.directory)
+        manifest = await run.run(progress)
+    if options.json:
+        print(json.dumps(manifest))
+    objects = manifest["objects"]
+    for digest in objects["missing"]:
+        print(f"missing\t{digest}\tits bytes could not be copied: run fsck", file=sys.stderr)
+    print(
+        f"backup: {objects['count']} objects ({shown_size(objects['bytes'])}), "
+        f"{manifest['added']} of them new, in {options.directory}",
+        file=sys.stderr,
+    )
+    return 1 if objects["missing"] else 0
+
+
+def restore_backup(options: argparse.Namespace) -> int:
+    """Bring a backup back; the status is 1 when some of its bytes were not those of the rows."""
+    config = from_environment(options.config, {"data": options.data})
+    manifest = asyncio.run(_check_restore(options.directory, config))
+    prepare_directory(config.directory)
+    with lock_directory(config.directory):
+        asyncio.run(restoring.load_rows(options.directory, manifest, config))
+        prepare_database(config)
+        restored = asyncio.run(_bring_objects(options.directory, manifest, config))
+        restoring.finish(config)
+    if options.json:
+        print(json.dumps(asdict(restored)))
+    for digest in restored.damaged:
+        print(f"damaged\t{digest}\tnot in the backup: push it again", file=sys.stderr)
+    print(
+        f"restore: {restored.count} objects ({shown_size(restored.bytes)}), each verified, "
+        f"in {config.directory}",
+        file=sys.stderr,
+    )
+    return 1 if restored.damaged else 0
+
+
+async def _check_restore(source: Path, config: Config) -> dict[str, Any]:
+    manifest = await restoring.check_source(source, config)
+    await restoring.check_target(config)
+    return manifest
+
+
+async def _bring_objects(source: Path, manifest: dict[str, Any], config: Config) -> Restored:
+    progress = Progress("restore", manifest["objects"]["bytes"], sys.stderr)
+    async with open_services(config) as services:
+        return await restoring.Restore(
+            services.database, services.store, services.clock, source
+        ).run(progress)
 
 
 def _print_position(position: Position, *, as_json: bool) -> None:

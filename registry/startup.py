@@ -18,6 +18,7 @@ from auth.accounts import ANY_ACCOUNT, insert_user
 from auth.jwt import make_keys
 from auth.passwords import hash_password
 from registry.config import Config, ConfigError
+from registry.restore import MARKER
 from storage import migrations
 from storage.clock import now
 from storage.connect import open_database
@@ -50,6 +51,8 @@ def prepare_directory(directory: Path) -> None:
         raise ConfigError(
             f"cannot write to the data directory {directory}: {error.strerror}"
         ) from error
+    if (directory / MARKER).exists():
+        raise ConfigError(f"a restore into {directory} was interrupted: empty it, and restore anew")
 
 
 def lock_directory(directory: Path) -> IO[str]:
@@ -80,6 +83,10 @@ def prepare_database(config: Config) -> bool:
             return asyncio.run(_prepare_database(config))
         except PackhouseError as error:
             raise ConfigError(error.message) from error
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(
+                f"the database in {config.directory} cannot be used ({error}): restore a backup"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -188,7 +188,8 @@ class Server(Process):
     def token(self, *options: object) -> str:
         """A token of admin's that may do everything."""
         scope = ("--scope", "read,write,delete,admin")
-        made = run("token", "create", "--data", self.data, *scope, *options)
+        database = {k: v for k, v in self._settings.items() if k == "PACKHOUSE_DATABASE"}
+        made = run("token", "create", "--data", self.data, *scope, *options, **database)
         assert made.returncode == 0, made.stderr
         return made.stdout.strip()
 

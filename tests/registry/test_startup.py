@@ -252,6 +252,14 @@ def test_a_newer_schema_stops_the_start(data: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
+def test_a_damaged_database_stops_the_start(data: Path) -> None:
+    data.mkdir(mode=0o700)
+    (data / "packhouse.db").write_bytes(b"no database, for sure " * 1000)
+    assert refused("--data", data) == (
+        f"the database in {data} cannot be used (file is not a database): restore a backup"
+    )
+
+
 def test_a_database_that_cannot_be_reached_stops_the_start(data: Path) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
