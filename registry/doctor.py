@@ -36,6 +36,7 @@ _OLDEST_TIME = 1_760_000_000 * SECOND
 _SKEW = 60 * SECOND
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p"}
 
+# scan: the first row ends it
 FIND_NEWEST_EVENT = "select created_at from events order by id desc limit 1"
 
 

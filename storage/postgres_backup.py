@@ -17,17 +17,6 @@ from storage import migrations
 from storage.errors import Unavailable
 from storage.postgres import PostgresDatabase, split_url
 
-_TABLES = """
-    select cast(c.relname as text) as name, coalesce(
-        (select array_agg(cast(r.relname as text)) from pg_constraint f
-           join pg_class r on r.oid = f.confrelid
-         where f.conrelid = c.oid and f.contype = 'f' and f.confrelid <> c.oid), '{}') as needs,
-      exists (select from pg_attribute a
-              where a.attrelid = c.oid and a.attidentity = 'a' and a.attname = 'id') as numbered
-    from pg_class c
-    where c.relkind = 'r' and c.relnamespace = to_regnamespace(current_schema())
-"""
-
 
 async def export(url: str, target: Path, objects: Path) -> dict[str, Any]:
     """Copy every table into a file of `target`, and list the objects in `objects`.
@@ -100,7 +89,18 @@ async def _connect(url: str) -> Any:
 
 async def _tables(connection: Any) -> dict[str, bool]:
     """Return the tables, each after those it refers to, and whether rows are numbered by id."""
-    found = {row["name"]: row for row in await connection.fetch(_TABLES)}
+    # No constant: those are written for both engines.
+    sql = """
+        select cast(c.relname as text) as name, coalesce(
+            (select array_agg(cast(r.relname as text)) from pg_constraint f
+               join pg_class r on r.oid = f.confrelid
+             where f.conrelid = c.oid and f.contype = 'f' and f.confrelid <> c.oid), '{}') as needs,
+          exists (select from pg_attribute a
+                  where a.attrelid = c.oid and a.attidentity = 'a' and a.attname = 'id') as numbered
+        from pg_class c
+        where c.relkind = 'r' and c.relnamespace = to_regnamespace(current_schema())
+    """
+    found = {row["name"]: row for row in await connection.fetch(sql)}
     order = TopologicalSorter({name: set(row["needs"]) for name, row in found.items()})
     return {name: found[name]["numbered"] for name in order.static_order()}
 
