@@ -101,7 +101,7 @@ class Collector:
         self.retention = retention
         self._clock = clock
         self.sweep = Sweep(store)
-        self._steps: tuple[Step, ...] = (
+        self.steps: tuple[Step, ...] = (
             purge_uploads,
             expire_manifests,
             expire_deletions,
@@ -115,7 +115,7 @@ class Collector:
         """Do what is due, at most CHUNKS chunks of each step. Raises LeaseLost."""
         removed: Counter[str] = Counter()
         finished = True
-        for step in self._steps:
+        for step in self.steps:
             for _ in range(CHUNKS):
                 done = await step(term, self.retention, self._clock())
                 if done is None:

@@ -136,6 +136,7 @@ class _Pass:
                 async for done in pages:
                     yield done
         if isinstance(self.store, KeepsDrafts):
+            await self.term.renew()
             count = await self.store.discard_drafts(self._old)
             yield Counter({"drafts": count})
 
