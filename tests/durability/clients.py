@@ -1,0 +1,491 @@
+"""Clients of a registry that may be killed at any moment, each with a journal of what it was told.
+
+Each has a repository of its own, which nobody else writes to, and moves a tag of a shared one. It
+does one operation after the other; a broken connection puts that write in doubt, and the client
+looks what has become of it, resumes its uploads, and does the operation again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any
+
+import httpx
+
+from tests.durability.model import (
+    Effect,
+    Made,
+    Race,
+    Sight,
+    State,
+    image,
+    index,
+    referrer,
+    settle,
+)
+from tests.registry.client import digest_of
+
+SIZES = (1, 100, 5_000, 40_000, 70_000, 300_000, 700_000)
+LAYERS = 12
+"""Layers that all clients share."""
+
+WAYS = ("whole", "put", "streamed", "streamed", "chunked", "chunked", "mounted", "mounted")
+SHARED = "admin/shared"
+PIECE = 64 * 1024
+KEPT = 8
+"""Manifests of the shared repository that stay from round to round."""
+
+Operation = Callable[[], Awaitable[None]]
+
+
+class Interrupted(Exception):
+    """The connection broke before the answer was there."""
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all clients know: layers, the repository they fight over, and who else there is."""
+
+    seed: str
+    engine: str
+    race: Race = field(default_factory=Race)
+    raced: dict[str, Made] = field(default_factory=dict)
+    acknowledged: set[str] = field(default_factory=set)
+    repositories: list[str] = field(default_factory=list)
+    layers: list[bytes] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for number in range(LAYERS):
+            self.layers.append(Random(f"{self.seed} {number}").randbytes(SIZES[number % 7]))
+
+    def count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+
+class Client:
+    """One client and its journal: `state` is certain, `doubts` happened or did not."""
+
+    def __init__(self, name: str, shared: Shared) -> None:
+        self.repository = f"admin/{name}"
+        self.state = State()
+        self.doubts: list[Effect] = []
+        self.pending: Operation | None = None
+        self.http: httpx.AsyncClient
+        self.barrier: Callable[[], Awaitable[None]]
+        self._shared = shared
+        self._name = name
+        self._rng = Random(f"{shared.seed} {name}")
+        self._known: dict[str, bytes] = {}
+        self._made: dict[str, Made] = {}
+        self._contents: dict[str, bytes] = {}
+        shared.repositories.append(self.repository)
+
+    async def work(self, over: Callable[[], bool]) -> None:
+        """Do operations until `over`, getting over every broken connection."""
+        while not over():
+            try:
+                await self.step()
+            except Interrupted:
+                self._shared.count("interrupted")
+
+    async def step(self) -> None:
+        """Find out what became of the doubts, then do the pending operation or a new one."""
+        if self.doubts or self._open():
+            await self.recover()
+        if self.pending is None:
+            self.pending = self._choose()
+        await self.pending()
+        self.pending = None
+        self._shared.count("operations")
+
+    async def recover(self) -> None:
+        """Compare the repository with the journal, then resume and finish every open upload."""
+        await self.barrier()
+        self.state = settle(self.state, self.doubts, await self._look())
+        self.doubts = []
+        for location in self._open():
+            await self._resume(location)
+
+    async def finish_pending(self) -> None:
+        """Do again what was interrupted: it must succeed."""
+        if self.pending is not None:
+            await self.pending()
+            self.pending = None
+            self._shared.count("repeated")
+
+    def let_time_pass(self) -> None:
+        self.state.let_time_pass()
+
+    # Choosing
+
+    def _choose(self) -> Operation:
+        chosen = self._rng.choices(
+            [
+                self._choose_push,
+                self._choose_move,
+                self._choose_index,
+                self._choose_referrer,
+                self._choose_tag_delete,
+                self._choose_manifest_delete,
+                self._choose_blob,
+                self._choose_blob_delete,
+                self._choose_cancel,
+                self._choose_race,
+            ],
+            [8, 3, 2, 1, 2, 3 if len(self.state.live) < 12 else 9, 2, 1, 1, 3],
+        )[0]
+        return chosen()
+
+    def _choose_push(self) -> Operation:
+        layers = self._rng.sample(self._shared.layers, self._rng.randint(1, 3))
+        config = f"config {self._name} {self._rng.randrange(8)}".encode()
+        blobs = [(data, self._rng.choice(WAYS)) for data in (config, *layers)]
+        unchecked = self._rng.random() < 0.2
+        tags = self._tags(self._rng.choice([0, 1, 1, 1, 2]))
+        return partial(self._push, blobs, image(config, *layers), tags, unchecked)
+
+    def _choose_move(self) -> Operation:
+        if not self.state.live:
+            return self._choose_push()
+        made = self.state.live[self._any(self.state.live)]
+        return partial(self._put_manifest, made, self._tags(1))
+
+    def _choose_index(self) -> Operation:
+        images = [d for d, made in self.state.live.items() if made.blobs]
+        if len(images) < 2:
+            return self._choose_push()
+        children = [self.state.live[d] for d in self._rng.sample(sorted(images), 2)]
+        return partial(self._put_manifest, index(*children), self._tags(1))
+
+    def _choose_referrer(self) -> Operation:
+        if not self.state.live:
+            return self._choose_push()
+        made = referrer(self.state.live[self._any(self.state.live)])
+        return partial(self._push, [(b"{}", "whole")], made, [], False)
+
+    def _choose_tag_delete(self) -> Operation:
+        return partial(self._delete_tag, *self._tags(1))
+
+    def _choose_manifest_delete(self) -> Operation:
+        if not self.state.live:
+            return self._choose_push()
+        return partial(self._delete_manifest, self._any(self.state.live))
+
+    def _choose_blob(self) -> Operation:
+        data = self._rng.choice(self._shared.layers)
+        return partial(self._upload, data, self._rng.choice(WAYS))
+
+    def _choose_blob_delete(self) -> Operation:
+        return partial(self._delete_blob, digest_of(self._rng.choice(self._shared.layers)))
+
+    def _choose_cancel(self) -> Operation:
+        return partial(self._cancel, self._rng.choice(self._shared.layers))
+
+    def _choose_race(self) -> Operation:
+        if self._rng.random() < 0.2:
+            return self._race_delete
+        layer = self._rng.choice(self._shared.layers[:3])
+        made = image(b"shared", layer, annotations={"n": f"{self._name} {self._rng.random()}"})
+        return partial(self._race_push, layer, made)
+
+    def _tags(self, count: int) -> list[str]:
+        return self._rng.sample([f"v{number}" for number in range(6)], count)
+
+    def _any(self, digests: dict[str, Made]) -> str:
+        return self._rng.choice(sorted(digests))
+
+    # Operations
+
+    async def _push(
+        self, blobs: Sequence[tuple[bytes, str]], made: Made, tags: Sequence[str], unchecked: bool
+    ) -> None:
+        uploads = [self._upload(data, way, unchecked=unchecked) for data, way in blobs]
+        await together(uploads)
+        await self._put_manifest(made, tags)
+
+    async def _put_manifest(self, made: Made, tags: Sequence[str]) -> None:
+        self._made[made.digest] = made
+        where = made.digest if len(tags) != 1 else tags[0]
+        await self._write(
+            lambda state: state.push(made, tags),
+            {201},
+            "PUT",
+            f"manifests/{where}",
+            params={"tag": tags} if len(tags) > 1 else {},
+            content=made.data,
+            headers={"Content-Type": made.media_type},
+        )
+
+    async def _delete_tag(self, tag: str) -> None:
+        expected = {202 if tag in self.state.tags else 404}
+        await self._write(lambda s: s.delete_tag(tag), expected, "DELETE", f"manifests/{tag}")
+
+    async def _delete_manifest(self, digest: str) -> None:
+        expected = 405 if self.state.is_child(digest) else 202
+        await self._write(
+            lambda state: state.delete_manifest(digest),
+            {expected if digest in self.state.live else 404},
+            "DELETE",
+            f"manifests/{digest}",
+        )
+
+    async def _delete_blob(self, digest: str) -> None:
+        if digest in self.state.named:
+            expected = {405}
+        elif digest in self.state.fading:
+            expected = {202, 404}
+        else:
+            expected = {202 if digest in self.state.loose else 404}
+        await self._write(lambda s: s.delete_blob(digest), expected, "DELETE", f"blobs/{digest}")
+
+    async def _cancel(self, data: bytes) -> None:
+        location = await self._begin(data)
+        await self._patch(location, data[: len(data) // 2 + 1])
+        await self._write(lambda s: s.uploads.update({location: None}), {204}, "DELETE", location)
+
+    async def _race_push(self, layer: bytes, made: Made) -> None:
+        for data in (b"shared", layer):
+            await self._ask("POST", f"/v2/{SHARED}/blobs/uploads/", data, digest=digest_of(data))
+        self._shared.raced[made.digest] = made
+        write = self._shared.race.begin(made.digest)
+        response = await self._ask("PUT", f"/v2/{SHARED}/manifests/race", made.data)
+        assert response.status_code == 201, response.text
+        self._shared.race.end(write)
+        self._shared.acknowledged.add(made.digest)
+
+    async def _race_delete(self) -> None:
+        write = self._shared.race.begin(None)
+        response = await self._ask("DELETE", f"/v2/{SHARED}/manifests/race")
+        assert response.status_code in (202, 404), response.text
+        if response.status_code == 202:
+            self._shared.race.end(write)
+        else:
+            self._shared.race.writes.remove(write)
+
+    # Uploads
+
+    async def _upload(self, data: bytes, way: str, *, unchecked: bool = False) -> None:
+        digest = digest_of(data)
+        self._known[digest] = data
+        if not unchecked:
+            head = await self._ask("HEAD", f"blobs/{digest}")
+            if head.status_code == 200:
+                return
+            assert head.status_code == 404, head.status_code
+        if way == "whole":
+            await self._upload_whole(data)
+        elif way != "mounted":
+            await self._fill(await self._begin(data), way)
+        elif not await self._mount(digest):
+            await self._fill(await self._begin(data), "streamed")
+
+    async def _upload_whole(self, data: bytes) -> None:
+        digest = digest_of(data)
+        where, query = "blobs/uploads/", {"digest": digest}
+        await self._write(
+            lambda s: s.add_blob(digest), {201}, "POST", where, params=query, content=data
+        )
+
+    async def _mount(self, digest: str) -> bool:
+        """Mount from another client's repository; False where that one does not show the blob."""
+        others = [name for name in self._shared.repositories if name != self.repository]
+        effect: Effect = lambda state: state.add_blob(digest)  # noqa: E731
+        query = {"mount": digest, "from": self._rng.choice(others)}
+        response = await self._write(
+            effect, {201, 202}, "POST", "blobs/uploads/", params=query, nothing=202
+        )
+        return response.status_code == 201
+
+    async def _begin(self, data: bytes) -> str:
+        response = await self._ask("POST", "blobs/uploads/")
+        assert response.status_code == 202, response.text
+        location: str = response.headers["location"]
+        self._contents[location] = data
+        self.state.uploads[location] = 0
+        return location
+
+    async def _fill(self, location: str, way: str) -> None:
+        data, last = self._contents[location], b""
+        if way == "put":
+            last = data
+        elif way == "streamed":
+            await self._patch(location, data)
+        else:
+            step = len(data) // 3 + 1
+            for start in range(0, len(data), step)[:2]:
+                await self._patch(location, data[start : start + step])
+            last = data[2 * step :]
+        await self._finish(location, last)
+
+    async def _patch(self, location: str, data: bytes) -> None:
+        start = self.state.uploads[location] or 0
+        stop = start + len(data)
+        await self._write(
+            lambda state: state.uploads.update({location: stop}),
+            {202},
+            "PATCH",
+            location,
+            content=pieces(data),
+            headers={"Content-Range": f"{start}-{stop - 1}"},
+        )
+
+    async def _finish(self, location: str, last: bytes) -> None:
+        digest = digest_of(self._contents[location])
+        await self._write(
+            lambda state: state.finish(location, digest),
+            {201},
+            "PUT",
+            location,
+            params={"digest": digest},
+            content=last,
+        )
+
+    async def _resume(self, location: str) -> None:
+        """Continue where the upload stands, and finish it."""
+        rest = self._contents[location][self.state.uploads[location] or 0 :]
+        if rest:
+            await self._patch(location, rest)
+        await self._finish(location, b"")
+        self._shared.count("resumed")
+
+    def _open(self) -> list[str]:
+        return [name for name, at in self.state.uploads.items() if at is not None]
+
+    # Looking
+
+    async def _look(self) -> Sight:
+        """Read the whole repository, and check every byte."""
+        response = await self._ask("GET", "tags/list")
+        # A repository is made by its first write; before that its name is free to be taken.
+        tags = response.json().get("tags", []) if response.status_code == 200 else []
+        held = {tag: await self._look_at_tag(tag) for tag in tags}
+        live = {digest for digest in self._made if await self._has_manifest(digest)}
+        sight = Sight(
+            tags=held,
+            manifests=frozenset(live),
+            blobs=frozenset([digest for digest in self._known if await self._has_blob(digest)]),
+            uploads={location: await self._offset(location) for location in self.state.uploads},
+        )
+        assert set(held.values()) <= live, f"a tag points at nothing: {held}"
+        for digest in live:
+            missing = self._made[digest].blobs - sight.blobs
+            assert not missing, f"{self.repository} {digest} lacks {missing}"
+        self._forget(live)
+        return sight
+
+    async def _look_at_tag(self, tag: str) -> str:
+        response = await self._ask("GET", f"manifests/{tag}")
+        assert response.status_code == 200, f"tag {tag} is listed and gone: {response.text}"
+        digest: str = response.headers["docker-content-digest"]
+        assert digest_of(response.content) == digest
+        assert digest in self._made, f"nobody pushed {digest}"
+        return digest
+
+    async def _has_manifest(self, digest: str) -> bool:
+        response = await self._ask("GET", f"manifests/{digest}")
+        if response.status_code == 404:
+            return False
+        assert response.content == self._made[digest].data, response.text
+        return True
+
+    async def _has_blob(self, digest: str) -> bool:
+        response = await self._ask("GET", f"blobs/{digest}")
+        if response.status_code == 404:
+            return False
+        assert response.content == self._known[digest], f"blob {digest} has other bytes"
+        return True
+
+    async def _offset(self, location: str) -> int | None:
+        response = await self._ask("GET", location)
+        if response.status_code == 404:
+            return None
+        assert response.status_code == 204, response.text
+        last = int(response.headers["range"].removeprefix("0-"))
+        return last + 1 if last else self._one_or_none(location)
+
+    def _one_or_none(self, location: str) -> int:
+        """`0-0` is said of no byte and of one: take what the journal knows."""
+        return len(self._contents[location][: self.state.uploads[location]])
+
+    def _forget(self, live: set[str]) -> None:
+        """Keep an eye on some of the manifests that are gone, not on all."""
+        for digest in [digest for digest in self._made if digest not in live][:-KEPT]:
+            if digest not in self.state.live:
+                del self._made[digest]
+
+    # Requests
+
+    async def _write(
+        self,
+        effect: Effect,
+        expected: set[int],
+        method: str,
+        path: str,
+        *,
+        nothing: int = 0,
+        **options: Any,
+    ) -> httpx.Response:
+        """Send a write; without an answer it is in doubt. `nothing` is a status of no effect."""
+        self.doubts.append(effect)
+        response = await self._send(method, path, **options)
+        self.doubts.remove(effect)
+        status = response.status_code
+        assert status in expected, f"{method} {path}: {status} {response.text}, not {expected}"
+        if status < 300 and status != nothing:
+            effect(self.state)
+        return response
+
+    async def _ask(self, method: str, path: str, data: bytes = b"", **query: str) -> httpx.Response:
+        headers = {"Content-Type": "application/vnd.oci.image.manifest.v1+json"} if data else {}
+        response = await self._send(method, path, content=data, headers=headers, params=query)
+        assert response.status_code < 500, response.text
+        return response
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        url = path if path.startswith("/") else f"/v2/{self.repository}/{path}"
+        try:
+            return await self.http.request(method, url, **options)
+        except httpx.TransportError as error:
+            raise Interrupted(f"{method} {url}: {error!r}") from error
+
+
+async def together(uploads: Sequence[Awaitable[None]]) -> None:
+    """Run uploads at once; let all of them end before the first error is raised."""
+    results = await asyncio.gather(*uploads, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    errors.sort(key=lambda error: isinstance(error, Interrupted))
+    if errors:
+        raise errors[0]
+
+
+async def pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), PIECE):
+        yield data[start : start + PIECE]
+
+
+async def look_at_shared(http: httpx.AsyncClient, shared: Shared) -> None:
+    """Check the repository that all clients wrote to at once, and keep it small."""
+    base = f"/v2/{SHARED}"
+    response = await http.get(f"{base}/manifests/race")
+    assert response.status_code in (200, 404), response.text
+    found = response.headers["docker-content-digest"] if response.status_code == 200 else None
+    shared.race.settle(found)
+    for digest, made in list(shared.raced.items()):
+        response = await http.get(f"{base}/manifests/{digest}")
+        if response.status_code == 404:
+            assert digest not in shared.acknowledged, f"{digest} was acknowledged and is gone"
+            assert digest != found
+            del shared.raced[digest]
+        else:
+            assert response.content == made.data, response.text
+            for blob in made.blobs:
+                response = await http.get(f"{base}/blobs/{blob}")
+                assert digest_of(response.content) == blob, response.text
+    for digest in [digest for digest in shared.raced if digest != found][:-KEPT]:
+        response = await http.delete(f"{base}/manifests/{digest}")
+        assert response.status_code == 202, response.text
+        del shared.raced[digest]
+        shared.acknowledged.discard(digest)
