@@ -1,7 +1,8 @@
 """The one place that decides who may do what to a repository, from rows, on every request.
 
-ACCESS is a common table expression with exactly one row when the owner exists; a service joins its
-target to it, so that one statement decides and finds. `judge` reads that row. Its rules:
+ACCESS is a common table expression with exactly one row (owner_id is null where there is no such
+owner: the credential is judged all the same); a service joins its target to it, so that one
+statement decides and finds. `judge` reads that row. Its rules:
 
 - Whoever is disabled, revoked, expired or signed in with an old password is nobody: 401.
 - A bearer token is an upper bound, never a grant. One that does not name the repository, or lacks
@@ -33,11 +34,11 @@ access as (
         or (g.resource_kind = 2 and g.resource_id = p.project_id)
         or (g.resource_kind = 3 and g.resource_id = p.id))
     ), 0) as role
-  from accounts o
+  from (select 1 as one) nobody
+    left join accounts o on o.name = $4 and o.kind in ('user', 'organization')
     left join packages p on p.repository = $3
     left join accounts u on u.id = $1
     left join tokens k on k.id = $2
-  where o.name = $4 and o.kind in ('user', 'organization')
 )
 """
 """$1 account id, $2 token id, $3 repository, $4 owner; the joined statement goes on at $5."""
@@ -115,7 +116,7 @@ class Permissions:
     def judge(
         self, row: Row | None, who: Principal, action: Action, repository: RepositoryName
     ) -> Access:
-        """Decide from the row of ACCESS (None: no such owner).
+        """Decide from the row of ACCESS.
 
         Raises NotSignedIn or InsufficientScope (401), NameUnknown (404), Denied (403).
         """
@@ -169,7 +170,7 @@ def _role(row: Row | None, who: Principal) -> Role:
 
 
 def _allowed(row: Row, who: Principal, action: Action, role: Role) -> bool:
-    if who.token_id and not action.scope & Scope(row["scopes"] or 0):
+    if row["owner_id"] is None or (who.token_id and not action.scope & Scope(row["scopes"] or 0)):
         return False
     if role >= action.role:
         return True
