@@ -20,7 +20,7 @@ from registry.startup import (
 )
 from registry.supervisor import Supervisor
 from registry.tls import check_certificate
-from storage.errors import PackhouseError
+from storage.errors import Invalid, PackhouseError
 
 Command = Callable[[Services, argparse.Namespace], Awaitable[int | None]]
 """Works with the open services; returns the exit status, None for 0."""
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except PackhouseError as error:
         print(f"packhouse: {error.message}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, Invalid) else 1
     except BrokenPipeError:
         # The reader of our output has seen enough (`| head`); Python would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

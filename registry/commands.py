@@ -19,6 +19,7 @@ from storage.clock import SECOND, rfc3339
 from storage.errors import Invalid
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST = 36_525 * 86400
 
 
 def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
@@ -139,16 +140,20 @@ async def user_switch(services: Services, options: argparse.Namespace) -> None:
 
 async def user_list(services: Services, options: argparse.Namespace) -> None:
     """List users and organizations."""
-    rows = [
-        {
-            "name": row["name"],
-            "kind": row["kind"],
-            "admin": bool(row["is_admin"]),
-            "disabled": row["disabled_at"] is not None,
-            "created": rfc3339(row["created_at"]),
-        }
-        for row in await services.accounts.list()
-    ]
+    rows: list[Mapping[str, Any]] = []
+    after = ""
+    while page := await services.accounts.list(after):
+        after = page[-1]["name"]
+        rows += [
+            {
+                "name": row["name"],
+                "kind": row["kind"],
+                "admin": bool(row["is_admin"]),
+                "disabled": row["disabled_at"] is not None,
+                "created": rfc3339(row["created_at"]),
+            }
+            for row in page
+        ]
     print_rows(rows, as_json=options.json)
 
 
@@ -193,17 +198,22 @@ async def token_create(services: Services, options: argparse.Namespace) -> None:
 
 async def token_list(services: Services, options: argparse.Namespace) -> None:
     """List an account's tokens, without their texts."""
-    rows = [
-        {
-            "id": row["id"],
-            "name": row["name"],
-            "scopes": ",".join(s.name.lower() for s in Scope(row["scopes"]) if s.name),
-            "created": rfc3339(row["created_at"]),
-            "expires": _time(row["expires_at"]),
-            "revoked": _time(row["revoked_at"]),
-        }
-        for row in await services.tokens.list(options.user)
-    ]
+    await services.accounts.get(options.user)
+    rows: list[Mapping[str, Any]] = []
+    after = 0
+    while page := await services.tokens.list(options.user, after):
+        after = page[-1]["id"]
+        rows += [
+            {
+                "id": row["id"],
+                "name": row["name"],
+                "scopes": ",".join(s.name.lower() for s in Scope(row["scopes"]) if s.name),
+                "created": rfc3339(row["created_at"]),
+                "expires": _time(row["expires_at"]),
+                "revoked": _time(row["revoked_at"]),
+            }
+            for row in page
+        ]
     print_rows(rows, as_json=options.json)
 
 
@@ -263,7 +273,10 @@ def parse_duration(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     if match is None:
         raise Invalid(f"{text!r} is not a duration: write 30d, 12h, 15m or 90s")
-    return int(match[1]) * _UNITS[match[2]]
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST:
+        raise Invalid(f"{text!r} is longer than a hundred years: write 'never'")
+    return seconds
 
 
 def parse_scope(text: str) -> Scope:
@@ -278,7 +291,10 @@ def parse_scope(text: str) -> Scope:
 
 def _read_password(options: argparse.Namespace) -> str:
     if options.password_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        try:
+            return sys.stdin.readline().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise Invalid("the password is not UTF-8 text") from error
     if not sys.stdin.isatty():
         raise Invalid("give the password on standard input with --password-stdin")
     return getpass.getpass(f"Password for {options.name}: ")

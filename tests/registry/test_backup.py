@@ -247,7 +247,7 @@ def test_a_backup_whose_rows_changed_is_refused(data: Path, tmp_path: Path) -> N
     (rows,) = to.glob("snapshot-*/packhouse.db")
     with rows.open("ab") as file:
         file.write(b"x")
-    assert "is damaged: packhouse.db" in restore(tmp_path / "restored", to, status=1)
+    assert "is damaged: packhouse.db" in restore(tmp_path / "restored", to, status=2)
     assert not (tmp_path / "restored").exists()
 
 
@@ -267,10 +267,10 @@ async def test_a_restore_takes_only_an_empty_database_of_the_same_kind(
     settings = {"PACKHOUSE_DATABASE": postgres_url}
     to, place, of_postgres = tmp_path / "backup", tmp_path / "place", tmp_path / "of-postgres"
     backup(data, to)
-    assert "is of a sqlite database" in restore(place, to, status=1, **settings)
+    assert "is of a sqlite database" in restore(place, to, status=2, **settings)
     assert run("user", "list", "--data", data, **settings).returncode == 0
     backup(data, of_postgres, **settings)
-    assert "is of a postgresql database" in restore(place, of_postgres, status=1)
+    assert "is of a postgresql database" in restore(place, of_postgres, status=2)
     assert "the database is not empty" in restore(place, of_postgres, status=1, **settings)
     assert not place.exists()
 
@@ -330,9 +330,9 @@ async def test_an_object_that_goes_while_it_is_copied_means_a_new_snapshot(
 def test_what_is_no_finished_backup_is_refused(tmp_path: Path, text: str) -> None:
     source = tmp_path / "backup"
     source.mkdir()
-    assert "holds no backup" in restore(tmp_path / "restored", source, status=1)
+    assert "holds no backup" in restore(tmp_path / "restored", source, status=2)
     (source / "backup.json").write_text(text)
-    line = restore(tmp_path / "restored", source, status=1)
+    line = restore(tmp_path / "restored", source, status=2)
     assert "holds no backup" in line or "was never finished" in line
 
 
@@ -343,9 +343,9 @@ def test_a_place_for_backups_is_new_or_one_and_apart_from_the_data(
     other.mkdir()
     (other / "letters.txt").write_text("dear")
     done = run("backup", other, "--data", data)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "holds something, and no backup" in done.stderr
     for place in (data, data / "backup", tmp_path):
         done = run("backup", place, "--data", data)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "hold one another" in done.stderr

@@ -1,0 +1,347 @@
+"""The command line: what goes to which stream, exit statuses, and messages that help."""
+
+import io
+import json
+import os
+import pty
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.cli import build_parser, main
+from tests.registry.processes import PACKHOUSE, PATIENCE, environment, run
+
+PASSWORD = "a long password\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def cli(
+    data: Path,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Cli:
+    """Run a command in this process, on each database in turn; the status must be as said."""
+    monkeypatch.setenv("PACKHOUSE_DATABASE", database_url)
+    monkeypatch.setenv("PACKHOUSE_RESERVE_BYTES", "0")
+
+    def cli(*arguments: object, stdin: str = "", status: int = 0) -> Done:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        try:
+            found = main([*map(str, arguments), "--data", str(data)])
+        except SystemExit as error:  # argparse
+            found = int(error.code or 0)
+        out, err = capsys.readouterr()
+        assert found == status, err
+        assert "Traceback" not in err
+        return Done(found, out, err)
+
+    return cli
+
+
+def refusal(done: Done) -> str:
+    """Return the one line of a command that was refused."""
+    assert done.out == ""
+    assert done.err.startswith("packhouse: ")
+    assert done.err.count("\n") == 1
+    return done.err.removeprefix("packhouse: ").rstrip("\n")
+
+
+# People
+
+
+def test_users_are_made_listed_and_switched_off(cli: Cli) -> None:
+    done = cli("user", "create", "ada", "--password-stdin", stdin=PASSWORD)
+    assert (done.out, done.err) == ("", "user ada made\n")
+    cli("user", "create", "grace", "--admin", "--password-stdin", stdin=PASSWORD)
+    cli("org", "create", "acme", "--owner", "ada")
+    cli("user", "disable", "grace")
+    listed = cli("user", "list", "--json").json
+    assert [(it["name"], it["kind"], it["admin"], it["disabled"]) for it in listed] == [
+        ("acme", "organization", False, False),
+        ("ada", "user", False, False),
+        ("admin", "user", True, False),
+        ("grace", "user", True, True),
+    ]
+    lines = cli("user", "list").out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["acme", "ada", "admin", "grace"]
+    cli("user", "enable", "grace")
+    assert not any(it["disabled"] for it in cli("user", "list", "--json").json)
+
+
+def test_a_user_that_cannot_be_made_is_told_why(cli: Cli) -> None:
+    create = ("user", "create")
+    cli(*create, "ada", "--password-stdin", stdin=PASSWORD)
+    assert refusal(cli(*create, "ada", "--password-stdin", stdin=PASSWORD, status=1)) == (
+        "the name 'ada' is taken"
+    )
+    assert "taken" in refusal(cli("org", "create", "ada", status=1))
+    assert refusal(cli(*create, "bob", "--password-stdin", stdin="short\n", status=2)) == (
+        "a password has at least 8 characters and at most 1024 bytes"
+    )
+    assert "at least 8 characters" in refusal(cli(*create, "bob", "--password-stdin", status=2))
+    assert "--password-stdin" in refusal(cli(*create, "bob", status=2))
+    for name in ("a.b", "-a", "a" * 40, "ünï", ""):
+        done = cli(*create, name, "--password-stdin", stdin=PASSWORD, status=2)
+        assert "argument" in done.err or refusal(done)
+    assert [it["name"] for it in cli("user", "list", "--json").json] == ["ada", "admin"]
+
+
+def test_an_unknown_user_is_named(cli: Cli) -> None:
+    unknown = "there is no user named 'nobody'"
+    for command in (("user", "disable", "nobody"), ("user", "enable", "nobody")):
+        assert refusal(cli(*command, status=1)) == unknown
+    password = ("user", "password", "nobody", "--password-stdin")
+    assert refusal(cli(*password, stdin=PASSWORD, status=1)) == unknown
+    assert refusal(cli("token", "create", "--user", "nobody", status=1)) == unknown
+    assert refusal(cli("org", "create", "acme", "--owner", "nobody", status=1)) == unknown
+    assert "'nobody'" in refusal(cli("token", "list", "--user", "nobody", status=1))
+    assert "'nobody'" in refusal(cli("grant", "admin", "nobody", "read", status=1))
+
+
+# Projects and roles
+
+
+def test_projects_and_grants(cli: Cli) -> None:
+    cli("org", "create", "acme")
+    cli("user", "create", "ada", "--password-stdin", stdin=PASSWORD)
+    cli("project", "create", "acme/widget", "--visibility", "internal")
+    for resource in ("acme", "acme/widget"):
+        for role in ("admin", "read", "none"):
+            done = cli("grant", resource, "ada", role)
+            assert (done.out, done.err) == ("", f"ada has the role {role} on {resource}\n")
+
+
+def test_a_project_or_grant_that_cannot_be_is_told_why(cli: Cli) -> None:
+    cli("org", "create", "acme")
+    cli("project", "create", "acme/widget")
+    assert refusal(cli("project", "create", "acme/Widget", status=1))
+    assert refusal(cli("project", "create", "nobody/widget", status=1))
+    assert refusal(cli("project", "create", "acme", status=2))
+    assert refusal(cli("grant", "acme/nothing", "admin", "read", status=1))
+    assert refusal(cli("grant", "acme/nothing", "admin", "read", "--package", status=1))
+    assert "to a user or a team" in refusal(cli("grant", "acme", "acme", "read", status=2))
+    assert "invalid choice" in cli("grant", "acme", "admin", "owner", status=2).err
+    assert (
+        "invalid choice"
+        in cli("project", "create", "acme/x", "--visibility", "secret", status=2).err
+    )
+
+
+# Tokens
+
+
+def test_a_token_stands_alone_on_standard_output(cli: Cli) -> None:
+    done = cli(
+        "token", "create", "--name", "for a robot", "--scope", "read, delete", "--expires", "90s"
+    )
+    (token,) = done.out.splitlines()
+    assert token.startswith("phu_")
+    assert token not in done.err
+    (listed,) = cli("token", "list", "--json").json
+    assert (listed["name"], listed["scopes"]) == ("for a robot", "read,delete")
+    assert listed["expires"] > listed["created"]
+    assert listed["revoked"] == ""
+    assert token not in cli("token", "list").out
+    cli("token", "revoke", listed["id"])
+    assert cli("token", "list", "--json").json[0]["revoked"] != ""
+
+
+def test_a_token_lives_as_long_as_it_is_told(cli: Cli) -> None:
+    for expires in ("36525d", "1h", "never"):
+        cli("token", "create", "--expires", expires)
+    assert [bool(it["expires"]) for it in cli("token", "list", "--json").json] == [
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["30", "d", "1w", "-1d", "1.5h", "", "9999999999d", "36526d", "٣d"]
+)
+def test_a_bad_duration_is_refused_with_examples(cli: Cli, text: str) -> None:
+    message = refusal(cli("token", "create", f"--expires={text}", status=2))
+    assert repr(text) in message
+    assert "write 30d, 12h, 15m or 90s" in message or "write 'never'" in message
+    assert cli("token", "list", "--json").json == []
+
+
+@pytest.mark.parametrize("text", ["", "push", "read,", "READ", "read write"])
+def test_a_bad_scope_is_refused_with_the_words_there_are(cli: Cli, text: str) -> None:
+    message = refusal(cli("token", "create", f"--scope={text}", status=2))
+    assert "use read, write, delete, admin" in message
+
+
+def test_a_token_that_is_not_there_cannot_be_revoked(cli: Cli) -> None:
+    assert "packhouse token list" in refusal(cli("token", "revoke", 7, status=1))
+    assert "out of range" in refusal(cli("token", "revoke", 10**30, status=2))
+    assert "invalid int value" in cli("token", "revoke", "mine", status=2).err
+
+
+# Packages
+
+
+def test_packages_that_are_not_there(cli: Cli) -> None:
+    assert cli("package", "list").out == ""
+    assert cli("package", "list", "--json").json == []
+    assert "admin/app" in refusal(cli("package", "show", "admin/app", status=1))
+    assert "admin/app" in refusal(cli("package", "visibility", "admin/app", "public", status=1))
+    assert "admin/app" in refusal(cli("package", "link", "admin/app", status=1))
+    assert "own owner only" in refusal(cli("package", "link", "admin/app", "acme/app", status=2))
+
+
+# The program
+
+
+def test_the_configuration_is_checked(cli: Cli, tmp_path: Path) -> None:
+    assert cli("config", "check").out == "the configuration is good\n"
+    file = tmp_path / "packhouse.yaml"
+    file.write_text("prot: 5001\n")
+    assert "unknown configuration key 'prot'" in refusal(
+        cli("config", "check", "--config", file, status=2)
+    )
+    file.write_text("tls: a.pem,b.pem\n")
+    assert "cannot read a.pem" in refusal(cli("config", "check", "--config", file, status=2))
+
+
+def test_care_commands_refuse_what_they_cannot_use(cli: Cli) -> None:
+    assert "--rate" in cli("fsck", "--rate", "0", status=2).err
+    assert "--rate" in cli("fsck", "--rate", "fast", status=2).err
+    assert "DIR" in cli("backup", status=2).err
+    assert cli("fsck", "--json").json["ok"] is True
+
+
+def every_command() -> list[list[str]]:
+    """The words of every command of the parser."""
+    found: list[list[str]] = []
+
+    def walk(parser: Any, words: list[str]) -> None:
+        groups = [action for action in parser._actions if hasattr(action, "choices")]
+        inner = [group for group in groups if isinstance(group.choices, dict)]
+        for group in inner:
+            for word, child in group.choices.items():
+                walk(child, [*words, word])
+        if not inner:
+            found.append(words)
+
+    walk(build_parser(), [])
+    return found
+
+
+def test_every_command_of_the_design_is_there() -> None:
+    commands = {" ".join(words) for words in every_command()}
+    for group, actions in {
+        "user": "create list disable enable password",
+        "org": "create",
+        "project": "create",
+        "token": "create list revoke",
+        "package": "list show visibility delete restore purge link",
+        "config": "check",
+    }.items():
+        assert {f"{group} {action}" for action in actions.split()} <= commands
+    assert {"serve", "grant", "gc", "why", "fsck", "backup", "restore", "doctor"} <= commands
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_every_command_explains_itself_and_takes_config_and_data(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: packhouse {' '.join(words)} ")
+    assert "--config FILE" in shown
+    assert "--data DIR" in shown
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["user"], ["token", "create", "--nonsense"]])
+def test_wrong_words_show_the_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: packhouse")
+
+
+def test_the_program_itself_keeps_streams_and_statuses_apart(data: Path) -> None:
+    place = ("--data", data)
+    made = run("user", "create", "ada", "--password-stdin", *place, stdin=PASSWORD)
+    assert (made.returncode, made.stdout, made.stderr) == (0, "", "user ada made\n")
+    again = run("user", "create", "ada", "--password-stdin", *place, stdin=PASSWORD)
+    assert (again.returncode, again.stderr) == (1, "packhouse: the name 'ada' is taken\n")
+    assert run("user", "create", "bob", *place).returncode == 2
+    assert run("nonsense").returncode == 2
+    token = run("token", "create", "--user", "ada", *place)
+    assert token.stdout.startswith("phu_")
+    assert token.stdout.count("\n") == 1
+    listed = run("user", "list", *place)
+    assert "\x1b" not in listed.stdout
+    assert listed.stdout.splitlines()[0].split("\t")[:2] == ["ada", "user"]
+
+
+def test_a_terminal_gets_a_table_with_a_heading(data: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [PACKHOUSE, "user", "list", "--data", data]
+    done = subprocess.run(command, stdout=theirs, env=environment(), timeout=PATIENCE, check=True)
+    os.close(theirs)
+    lines = os.read(ours, 4096).decode().splitlines()
+    os.close(ours)
+    assert done.returncode == 0
+    assert lines[0].split() == ["NAME", "KIND", "ADMIN", "DISABLED", "CREATED"]
+    assert lines[1].split()[:4] == ["admin", "user", "True", "False"]
+
+
+def test_a_password_that_is_not_text_is_refused(data: Path) -> None:
+    done = subprocess.run(
+        [PACKHOUSE, "user", "create", "ada", "--password-stdin", "--data", data],
+        input=b"\xff\xfe not text\n",
+        capture_output=True,
+        env=environment(LC_ALL="C.UTF-8", PYTHONIOENCODING="utf-8:strict"),
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, b"packhouse: the password is not UTF-8 text\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(data: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [PACKHOUSE, "user", "list", "--data", data]
+    done = subprocess.run(
+        command,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        timeout=PATIENCE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
