@@ -1,13 +1,17 @@
 """Uploads: every way to push a blob, and every way in which one breaks."""
 
 import asyncio
+import hashlib
 import itertools
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from auth.principals import Role
+from tests.clients.server import running
 from tests.registry.client import Client, digest_of, refused
 from tests.registry.world import World
 
@@ -16,6 +20,7 @@ SIZE = len(DATA)
 DIGEST = digest_of(DATA)
 HALF = SIZE // 2
 DAY = 24 * 3600
+MIB = 1024 * 1024
 UNKNOWN = (404, "BLOB_UPLOAD_UNKNOWN", "there is no such upload")
 
 
@@ -607,3 +612,39 @@ async def test_an_account_has_a_limit_of_unfinished_uploads(world: World) -> Non
     assert (await other.patch(await other.start("acme/app"), content=b"x")).status_code == 202
     await writer.delete(locations[1])
     assert (await writer.patch(locations[2], content=b"x")).status_code == 202
+
+
+def resident(pid: int) -> int:
+    """The most memory a process has held, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def workers(supervisor: int) -> list[int]:
+    return [
+        int(pid)
+        for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc says how much memory")
+def test_memory_stays_flat_however_large_the_blob(tmp_path: Path) -> None:
+    """300 MB up in one PATCH, up in one POST, and down; the server has a process of its own."""
+    piece, pieces = bytes(MIB), 300
+    digest = "sha256:" + hashlib.sha256(piece * pieces).hexdigest()
+    with running(tmp_path) as registry, registry.http() as http:
+        pids = workers(json.loads((registry.data / "listening.json").read_text())["pid"])
+        small = http.post("/v2/acme/app/blobs/uploads/", params={"digest": DIGEST}, content=DATA)
+        assert small.status_code == 201
+        before = {pid: resident(pid) for pid in pids}
+        location = http.post("/v2/acme/app/blobs/uploads/").headers["location"]
+        sent = http.patch(location, content=itertools.repeat(piece, pieces))
+        assert sent.headers["range"] == f"0-{MIB * pieces - 1}"
+        assert http.put(location, params={"digest": digest}).status_code == 201
+        again = {"digest": digest}
+        body = itertools.repeat(piece, pieces)
+        assert http.post("/v2/acme/b/blobs/uploads/", params=again, content=body).is_success
+        with http.stream("GET", f"/v2/acme/app/blobs/{digest}") as response:
+            assert sum(map(len, response.iter_raw())) == MIB * pieces
+        grown = {pid: resident(pid) - was for pid, was in before.items()}
+    assert all(bytes_ < 64 * MIB for bytes_ in grown.values()), grown
