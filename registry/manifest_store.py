@@ -300,5 +300,6 @@ def _encode(data: bytes) -> tuple[int, bytes]:
 
 
 def decode(row: Row) -> bytes:
+    """Return a manifest's bytes from a row with `encoding` and `bytes`."""
     data: bytes = row["bytes"]
     return zlib.decompress(data) if row["encoding"] == _ZLIB else data
