@@ -32,30 +32,35 @@ select c.digest from manifest_children e
   join manifest_contents c on c.id = m.content_id
 where e.child_id = $1 and m.deleted_at is null order by m.id limit 1
 """
-LIST_LOOSE_CHILDREN = """
+_UNHELD = """
+not exists (
+  select 1 from manifest_children o join manifests p on p.id = o.parent_id
+  where o.child_id = m.id and p.deleted_at is null
+    and p.id not in (select cast(value as bigint) from json_each(cast($2 as text))))
+"""
+LIST_LOOSE_CHILDREN = f"""
 select distinct e.child_id as id from manifest_children e join manifests m on m.id = e.child_id
 where e.parent_id in (select cast(value as bigint) from json_each(cast($1 as text)))
   and m.deleted_at is null
   and not exists (select 1 from tags t where t.manifest_id = m.id)
-  and not exists (
-    select 1 from manifest_children o join manifests p on p.id = o.parent_id
-    where o.child_id = m.id and p.deleted_at is null
-      and p.id not in (select cast(value as bigint) from json_each(cast($2 as text))))
+  and {_UNHELD}
 """
-LIST_REFERRERS = """
+LIST_REFERRERS = f"""
 select m.id from manifests m
-where m.repository_id = $1 and m.deleted_at is null
+where m.repository_id = $3 and m.deleted_at is null
   and m.subject in (select c.digest from manifests s join manifest_contents c on c.id = s.content_id
-    where s.id in (select cast(value as bigint) from json_each(cast($2 as text))))
+    where s.id in (select cast(value as bigint) from json_each(cast($1 as text))))
   and not exists (select 1 from tags t where t.manifest_id = m.id)
+  and {_UNHELD}
 """
 LIST_DIGESTS = """
 select c.digest from manifests m join manifest_contents c on c.id = m.content_id
 where m.id in (select cast(value as bigint) from json_each(cast($1 as text)))
 """
-LIST_NAMED_TAGS = """
-select name, manifest_id from tags
-where repository_id = $1 and name in (select value from json_each(cast($2 as text)))
+LIST_NAMED_TAGS = f"""
+select t.manifest_id from tags t join manifests m on m.id = t.manifest_id
+where t.repository_id = $3 and t.name in (select value from json_each(cast($1 as text)))
+  and {_UNHELD}
 """
 LIST_TAGS_OF = """
 select t.name, t.manifest_id from tags t
@@ -166,18 +171,20 @@ class _Removal:
         while added and len(hidden) < MAX_DELETED:
             found = await tx.fetch(LIST_LOOSE_CHILDREN, _json(added), _json(hidden))
             ids = {row["id"] for row in found}
-            found = await tx.fetch(LIST_REFERRERS, self.repository_id, _json(added))
+            found = await tx.fetch(LIST_REFERRERS, _json(added), _json(hidden), self.repository_id)
             ids |= {row["id"] for row in found}
-            ids |= await self._named_after(tx, added)
+            ids |= await self._named_after(tx, added, hidden)
             added = ids - hidden
             hidden |= added
         return hidden
 
-    async def _named_after(self, tx: Transaction, ids: set[int]) -> set[int]:
+    async def _named_after(self, tx: Transaction, ids: set[int], hidden: set[int]) -> set[int]:
         """Return manifests whose tags are made from the digests of `ids` (cosign 2, fallback)."""
         digests = [Digest(row["digest"]) for row in await tx.fetch(LIST_DIGESTS, _json(ids))]
         names = [digest.fallback_tag + end for digest in digests for end in _COSIGN_SUFFIXES]
-        found = await tx.fetch(LIST_NAMED_TAGS, self.repository_id, json.dumps(names))
+        found = await tx.fetch(
+            LIST_NAMED_TAGS, json.dumps(names), _json(hidden), self.repository_id
+        )
         return {row["manifest_id"] for row in found}
 
     async def event(self, tx: Transaction, kind: str, subject: str) -> None:
