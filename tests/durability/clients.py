@@ -6,6 +6,7 @@ looks what has become of it, resumes its uploads, and does the operation again.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -81,6 +82,7 @@ class Client:
         self._known: dict[str, bytes] = {}
         self._made: dict[str, Made] = {}
         self._contents: dict[str, bytes] = {}
+        self._journal: deque[str] = deque(maxlen=60)
         shared.repositories.append(self.repository)
 
     async def work(self, over: Callable[[], bool]) -> None:
@@ -104,8 +106,14 @@ class Client:
     async def recover(self) -> None:
         """Compare the repository with the journal, then resume and finish every open upload."""
         await self.barrier()
-        self.state = settle(self.state, self.doubts, await self._look())
+        sight = await self._look()
+        try:
+            self.state = settle(self.state, self.doubts, sight)
+        except AssertionError as error:
+            error.add_note("\n".join([f"journal of {self.repository}:", *self._journal]))
+            raise
         self.doubts = []
+        self._journal.append("looked")
         for location in self._open():
             await self._resume(location)
 
@@ -372,6 +380,7 @@ class Client:
         assert set(held.values()) <= live, f"a tag points at nothing: {held}"
         for digest in live:
             missing = self._made[digest].blobs - sight.blobs
+            missing |= self._made[digest].children - live
             assert not missing, f"{self.repository} {digest} lacks {missing}"
         self._forget(live)
         return sight
@@ -430,12 +439,19 @@ class Client:
     ) -> httpx.Response:
         """Send a write; without an answer it is in doubt. `nothing` is a status of no effect."""
         self.doubts.append(effect)
+        self._journal.append(f"{method} {path} {options.get('params', '')}")
         response = await self._send(method, path, **options)
         self.doubts.remove(effect)
         status = response.status_code
+        self._journal.append(f"{method} {path}: {status}")
         assert status in expected, f"{method} {path}: {status} {response.text}, not {expected}"
         if status < 300 and status != nothing:
+            before = set(self.state.live)
             effect(self.state)
+            for digest in before ^ set(self.state.live):
+                made = self._made[digest]
+                change = "live" if digest in self.state.live else "gone"
+                self._journal.append(f"  {change}: {digest}, names {made.children or made.subject}")
         return response
 
     async def _ask(self, method: str, path: str, data: bytes = b"", **query: str) -> httpx.Response:

@@ -163,7 +163,9 @@ class Crowd:
 
     async def _start(self, stack: AsyncExitStack) -> Killable:
         server = stack.enter_context(
-            Killable(self._data, "--workers", 2, **self._settings(PACKHOUSE_GC_INTERVAL_SECONDS="1"))
+            Killable(
+                self._data, "--workers", 2, **self._settings(PACKHOUSE_GC_INTERVAL_SECONDS="1")
+            )
         )
         if not self._token:
             scope = ("--scope", "read,write,delete")

@@ -124,10 +124,12 @@ class State:
         self.tags.pop(tag, None)
 
     def delete_manifest(self, digest: str) -> None:
-        """Hide a manifest, untagged children nothing else holds, untagged referrers, all tags."""
+        """Hide a manifest, its tags, and untagged children and referrers that no index holds."""
         hidden, added = {digest}, {digest}
         while added:
-            added = (self._loose_children(added, hidden) | self._referrers(added)) - hidden
+            held = self._held(hidden)
+            found = self._children(added) | self._referrers(added)
+            added = found - hidden - held - set(self.tags.values())
             hidden |= added
         for gone in hidden:
             self.live.pop(gone, None)
@@ -142,20 +144,15 @@ class State:
         self.fading |= self.loose
         self.loose.clear()
 
-    def _loose_children(self, parents: set[str], hidden: set[str]) -> set[str]:
-        tagged = set(self.tags.values())
-        children = {child for parent in parents for child in self.live[parent].children}
-        held = {
-            child
-            for digest, made in self.live.items()
-            if digest not in hidden
-            for child in made.children
-        }
-        return (children & set(self.live)) - tagged - held
+    def _children(self, parents: set[str]) -> set[str]:
+        return {child for digest in parents for child in self.live[digest].children}
 
     def _referrers(self, subjects: set[str]) -> set[str]:
-        tagged = set(self.tags.values())
-        return {d for d, made in self.live.items() if made.subject in subjects} - tagged
+        return {digest for digest, made in self.live.items() if made.subject in subjects}
+
+    def _held(self, hidden: set[str]) -> set[str]:
+        """What indexes name that stay."""
+        return self._children(set(self.live) - hidden)
 
 
 Effect = Callable[[State], None]
