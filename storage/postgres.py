@@ -35,6 +35,11 @@ _JSON_EACH = """
 """
 
 _RETRY = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+
+# A row that a work had just read may be gone when it writes the reference: gc took it. Run again,
+# the work sees that; one that fails every time is a bug, and passes as it is.
+_GONE_MEANWHILE = asyncpg.ForeignKeyViolationError
+_GONE_ATTEMPTS = 3
 _GONE = (
     OSError,  # TimeoutError is one
     asyncpg.PostgresConnectionError,
@@ -107,6 +112,9 @@ class PostgresDatabase(Database):
                         return await work(PostgresTransaction(connection))
                 except _RETRY:
                     if attempt == ATTEMPTS - 1:
+                        raise
+                except _GONE_MEANWHILE:
+                    if attempt >= _GONE_ATTEMPTS - 1:
                         raise
             await asyncio.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311
         raise AssertionError("unreachable")
