@@ -47,7 +47,7 @@ class GarbageCollection:
     async def running(self) -> AsyncIterator[None]:
         """Run rounds in a task; on the way out end it and give the lease back."""
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(self._run())
+            task = group.create_task(self._run(), name="gc")
             try:
                 yield
             finally:

@@ -238,7 +238,7 @@ create table trash (
     due_at bigint not null,
     primary key (store, key)
 ) {clustered};
-create index trash_due on trash (due_at);
+create index trash_due on trash (store, due_at);
 
 -- The outbox: written in the transaction of the change, numbered for feeds when delivered.
 create table events (
