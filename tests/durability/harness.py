@@ -10,12 +10,11 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
@@ -28,8 +27,7 @@ from storage.connect import open_database
 from storage.database import Database, Row
 from storage.filesystem import FilesystemStore
 from tests.durability.clients import Client, Shared, look_at_shared
-from tests.registry.client import Pushed
-from tests.registry.processes import Server, run, wait_for_end
+from tests.registry.processes import PACKHOUSE, Server, environment, run, wait_for_end
 
 CLIENTS = 4
 HOURS = 25
@@ -58,12 +56,15 @@ class Killable(Server):
     def __init__(self, data: Path, *options: object, **settings: str) -> None:
         super().__init__(data, *options, **settings)
         self._command = [sys.executable, "-c", LEADER, *self._command]
+        self.companion: subprocess.Popen[bytes] | None = None
         self.killed = False
 
     def kill(self) -> None:
         """End supervisor and workers at once, as a loss of power would."""
         self.killed = True
         os.killpg(self.pid, signal.SIGKILL)
+        if self.companion is not None:
+            self.companion.kill()
 
     def wait(self) -> None:
         self.process.wait()
@@ -93,7 +94,11 @@ class Crowd:
         async with AsyncExitStack() as stack:
             server = await self._start(stack)
             await self.compare()
+            if self._rng.random() < 0.1:
+                self.fsck("orphaned")  # gc may not have come to what the last crash left
             await self.let_time_pass()
+            if self._rng.random() < 0.2:
+                stack.enter_context(self._collecting(server))
             self._plan_kills(server)
             async with asyncio.TaskGroup() as group:
                 for client in self.clients:
@@ -183,6 +188,16 @@ class Crowd:
             )
         return server
 
+    @contextmanager
+    def _collecting(self, server: Killable) -> Iterator[None]:
+        """Run `packhouse gc` beside the server, and kill it with it."""
+        settings = environment(**self._settings())
+        command = [PACKHOUSE, "gc", "--data", self._data]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=settings) as process:
+            server.companion = process
+            yield
+        self.shared.count("gc")
+
     def _settings(self, **settings: str) -> dict[str, str]:
         kept = {"PACKHOUSE_DATABASE": self._url, "PACKHOUSE_RESTORE_SECONDS": "0"}
         return {**kept, **settings}
@@ -254,7 +269,7 @@ async def drain(data: Path, url: str) -> None:
             later.hours += HOURS
             term = await services.leases.acquire(LEASE, 3600, steal=True)
             assert term is not None
-            while any((await services.collector.round(term)).values()):
+            while any((await services.collector.round(term)).removed.values()):
                 pass
             await term.release()
         await services.collector.sweep.close()

@@ -20,12 +20,13 @@ async def test_what_was_acknowledged_survives_every_crash(
     rounds = 500 if os.environ.get("SOAK") else ROUNDS[crowd.shared.engine]
     number = 0
     try:
-        for number in range(rounds):
+        while number < rounds:
             await crowd.round()
+            number += 1
         await crowd.end()
     except BaseException as error:
         error.add_note(f"round {number} of {rounds}, CRASH_SEED={seed}, {crowd.kills}")
         raise
     finally:
-        print(f"{number + 1} rounds, {crowd.kills}, {crowd.shared.counts}")
+        print(f"{number} rounds, {crowd.kills}, {crowd.shared.counts}")
     assert crowd.kills["group"] == rounds
