@@ -237,7 +237,8 @@ class Crowd:
         try:
             for table in ("packages", "uploads"):
                 # Waits for whoever has written to it; they begin with one of these two.
-                await connection.execute(f"lock table {table} in share row exclusive mode")
+                async with connection.transaction():
+                    await connection.execute(f"lock table {table} in share row exclusive mode")
         finally:
             await connection.close()
 

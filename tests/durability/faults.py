@@ -1,0 +1,77 @@
+"""Faults from outside: strace attaches to a running worker and makes its system calls fail."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.clients.pins import SEARCH
+
+TRACEABLE = {"PYTHONPATH": str(Path(__file__).with_name("traceable"))}
+"""Settings of a server that strace may attach to."""
+
+
+class Fault:
+    """While the block runs, `calls` of one process fail with `error`, on `path` alone if given.
+
+    `when` is strace's: which of a thread's calls, all of them unless told.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        calls: str,
+        error: str,
+        trace: Path,
+        *,
+        path: Path | None = None,
+        when: str = "1+",
+    ) -> None:
+        self._trace = trace
+        only = [] if path is None else ["-P", str(path)]
+        what = ["-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={when}"]
+        self._command = [strace(), "-f", "-p", str(pid), "-o", str(trace), *only, *what]
+        self._process: subprocess.Popen[str]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        said = []
+        for line in self._process.stderr:
+            said.append(line)
+            if "attached" in line:
+                return self
+        self._process.stderr.close()
+        self._process.wait()
+        missing("strace may not attach: allow ptrace, or run as root: " + "".join(said))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.send_signal(signal.SIGINT)  # it lets go of the worker, which runs on
+        self._process.communicate()
+
+    @property
+    def injected(self) -> int:
+        """How many calls failed; known once the block has ended."""
+        return self._trace.read_text(errors="replace").count("(INJECTED)")
+
+
+def strace() -> str:
+    found = shutil.which("strace", path=SEARCH)
+    if found is None:
+        missing("strace is missing: apt-get install --no-install-recommends strace")
+    return found
+
+
+def missing(cure: str) -> None:
+    """A laptop may do without; the build that decides may not."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(cure)
