@@ -112,9 +112,12 @@ class TooManyRequests(PackhouseError):
 
 
 class Unavailable(PackhouseError):
-    """A database or store that is busy or gone."""
+    """A database or store that is busy or gone; says when to try again."""
 
     status = 503
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"Retry-After": "5"})
 
 
 class NoSpace(PackhouseError):
