@@ -9,12 +9,15 @@ An object never changes under its key, so one that is here is not copied again. 
 first: whatever they name is there until gc's delays have passed, and an object that goes while we
 copy means new rows, so another snapshot. `backup.json` is replaced last; until then the backup
 before is whole, and only then what it alone needed goes.
+
+A hard link shares its bytes with the registry: a backup that outlives the disk is on another one.
 """
 
 import asyncio
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +38,8 @@ from storage.errors import BlobMissing, Conflict, Invalid
 FORMAT = 1
 MANIFEST = "backup.json"
 OBJECTS = "objects.tsv"
+_NEEDED = {"engine", "files", "objects", "oldest_reader", "schema", "snapshot"}
+
 SNAPSHOTS = 5
 """Attempts to copy faster than gc removes."""
 
@@ -208,7 +213,10 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """Return the manifest of a backup. Raises Invalid."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text())
-        if isinstance(manifest["format"], int):
+        done = not manifest["complete"] or (
+            manifest.keys() >= _NEEDED and re.fullmatch(r"snapshot-[0-9]+", manifest["snapshot"])
+        )
+        if isinstance(manifest["format"], int) and done:
             return dict(manifest)
     except (OSError, ValueError, TypeError, KeyError):
         pass

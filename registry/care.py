@@ -65,7 +65,11 @@ async def check_files(services: Services, options: argparse.Namespace) -> int:
         if run.position.checked:
             print("fsck: going on where the last run was interrupted", file=sys.stderr)
         total = 0 if options.quick else await run.remaining()
-        position = await run.run(Progress("fsck", total, sys.stderr))
+        try:
+            position = await run.run(Progress("fsck", total, sys.stderr))
+        except asyncio.CancelledError:
+            print("fsck: interrupted; the same command goes on from here", file=sys.stderr)
+            raise
     _print_position(position, as_json=options.json)
     return 1 if position.wrong else 0
 
@@ -131,13 +135,14 @@ def _print_position(position: Position, *, as_json: bool) -> None:
     checked, findings = dict(position.checked), position.findings
     if as_json:
         shown = [asdict(finding) for finding in findings]
-        print(json.dumps({"ok": not position.wrong, "checked": checked, "findings": shown}))
+        answer = {"ok": not position.wrong, "checked": checked, "found": position.found}
+        print(json.dumps({**answer, "findings": shown}))
         return
     for finding in findings:
         words = (finding.kind, finding.digest or finding.key, finding.detail)
         print("\t".join([*words, " ".join(finding.repositories)]).rstrip())
     counted = ", ".join(f"{number} {what}" for what, number in checked.items()) or "nothing"
-    print(f"fsck: {len(findings)} findings in {counted}", file=sys.stderr)
+    print(f"fsck: {position.found} findings in {counted}", file=sys.stderr)
 
 
 @contextmanager

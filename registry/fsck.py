@@ -34,6 +34,9 @@ GOES_ON_FOR = 7 * 24 * 3600 * SECOND
 
 PAGE = 100
 
+LISTED = 10_000
+"""Findings that are kept and shown; the rest is counted."""
+
 LIST_BLOBS = """
 select id, digest, size, key, damaged_at from blobs where id > $1 order by id limit $2
 """
@@ -97,6 +100,15 @@ class Position:
     after: int = 0
     checked: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    found: int = 0
+    uncleared: int = 0
+
+    def add(self, finding: Finding) -> None:
+        """Count a finding, and keep it while there are few."""
+        self.found += 1
+        self.uncleared += not finding.cleared
+        if len(self.findings) < LISTED:
+            self.findings.append(finding)
 
     def count(self, what: str, amount: int = 1) -> None:
         """Count something that was looked at."""
@@ -105,7 +117,7 @@ class Position:
     @property
     def wrong(self) -> bool:
         """Whether something is left to do."""
-        return any(not finding.cleared for finding in self.findings)
+        return self.uncleared > 0
 
 
 class Fsck:
@@ -250,7 +262,7 @@ class Fsck:
         holders = [found["repository"] for found in await self._database.fetch(sql, row["id"])]
         key = "" if kind == "manifest" else row["key"]
         finding = Finding(kind, row["digest"], key, row["size"], detail, holders, cleared)
-        self.position.findings.append(finding)
+        self.position.add(finding)
         return finding
 
     # Contents of manifests
@@ -300,7 +312,7 @@ class Fsck:
             finding = Finding("orphaned", "", stored.key, stored.size, detail, (), self._repair)
             if self._repair:
                 await self._quarantine.take(self._store, stored.key, asdict(finding))
-            self.position.findings.append(finding)
+            self.position.add(finding)
 
     async def _exists(self, key: str) -> bool:
         """Say whether gc, which forgets the row last, has not removed the object meanwhile."""

@@ -29,6 +29,9 @@ log = logging.getLogger("packhouse.startup")
 
 FIRST_LOGIN = "first-login.txt"
 FIRST_USER = "admin"
+LISTENING = "listening.json"
+"""Where a server that is ready says its URLs and process id."""
+
 FIXED_SQLITE = (3, 51, 3)
 """The first SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug)."""
 
@@ -67,6 +70,8 @@ def lock_directory(directory: Path) -> IO[str]:
         raise ConfigError(
             f"another server works on {directory}: process {holder}; stop it first"
         ) from error
+    # A killed server's: who waits for the file must not take it for ours.
+    (directory / LISTENING).unlink(missing_ok=True)
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from storage import migrations
-from storage.errors import Unavailable
+from storage.errors import Invalid, Unavailable
 from storage.postgres import PostgresDatabase, split_url
 
 
@@ -59,15 +59,18 @@ async def is_empty(url: str) -> bool:
 async def load(source: Path, url: str, facts: dict[str, Any]) -> None:
     """Make the schema that the copy was taken of, and load all tables in one transaction.
 
-    `facts` is what `export` returned. Raises Unavailable.
+    `facts` is what `export` returned. Raises Invalid for tables the schema has not, Unavailable.
     """
     needed = [step for step in migrations.load() if step[0] <= facts["schema"]]
     async with await PostgresDatabase.open(url) as database:
         await database.migrate(needed)
     connection = await _connect(url)
     try:
+        known = await _tables(connection)
+        tables = [name for name in facts["tables"] if name != "schema"]
+        if set(known) - {"schema"} != set(tables) or not set(facts["last_ids"]) <= set(tables):
+            raise Invalid(f"the backup has other tables than schema {facts['schema']}")
         async with connection.transaction():
-            tables = [name for name in facts["tables"] if name != "schema"]
             await connection.execute(f"truncate {', '.join(tables)}")
             for name in tables:
                 await connection.copy_to_table(name, source=source / f"{name}.copy")

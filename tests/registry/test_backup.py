@@ -326,7 +326,9 @@ async def test_an_object_that_goes_while_it_is_copied_means_a_new_snapshot(
     assert len(list(to.glob("snapshot-*"))) == 1
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 1, "complete": false}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"format": 1, "complete": false}', '{"format": 1, "complete": true}']
+)
 def test_what_is_no_finished_backup_is_refused(tmp_path: Path, text: str) -> None:
     source = tmp_path / "backup"
     source.mkdir()

@@ -1,6 +1,7 @@
 """fsck finds what is not as the rows say, marks it, and the next push heals it."""
 
 import asyncio
+import fcntl
 import io
 import json
 import os
@@ -291,6 +292,16 @@ def test_the_command_works_beside_the_server_and_says_with_its_status_what_it_fo
         assert client.post(post[0], params=post[1], content=b"spoiled").status_code == 201
         done = run("fsck", "--json", "--data", data)
         assert (done.returncode, json.loads(done.stdout)["findings"]) == (0, [])
+
+
+def test_one_fsck_runs_at_a_time(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert run("fsck", "--data", data).returncode == 0
+    with (data / "fsck.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run("fsck", "--data", data)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "packhouse: another fsck runs: wait for its end\n"
 
 
 class Terminal(io.StringIO):

@@ -365,6 +365,9 @@ def test_a_killed_supervisor_takes_its_workers_along_and_the_next_start_works(da
         server.process.kill()
         server.process.wait(PATIENCE)
         wait_for_end(workers)
+    assert (data / "listening.json").exists()
+    refused("--data", data, "--host", "192.0.2.1")
+    assert not (data / "listening.json").exists(), "a start does not leave a dead server's word"
     with Server(data, port=port) as server, server.client() as client:
         assert server.port == port
         assert client.get(path).content == b"acknowledged"
