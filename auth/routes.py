@@ -46,6 +46,7 @@ class TokenService:
         who = await self._authenticator.authenticate(request.headers, door=True)
         if who.access is not None:
             raise NotSignedIn("sign in with a password or token, not with a bearer token")
+        request.state.account = who.name
         await self._permissions.require_live(who)
         if who.password_version is not None:
             self._signed_in(who)

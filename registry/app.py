@@ -24,6 +24,7 @@ from registry.catalog import Catalog
 from registry.config import Config
 from registry.deletion import Deletion
 from registry.gc import Collector
+from registry.health import Health
 from registry.leases import Leases
 from registry.manifest_store import ManifestStore
 from registry.oci.errors import render_error
@@ -32,6 +33,8 @@ from registry.oci.surface import OciSurface
 from registry.packages import Packages
 from registry.pages import home
 from registry.paths import check_path
+from registry.proxies import Proxies
+from registry.requests import Exchanges, exchange_of, log_exchange
 from registry.restoration import Restoration
 from registry.retention import Retention
 from registry.startup import forget_first_login
@@ -174,11 +177,21 @@ def build_surface(services: Services) -> ASGIApp:
         services.clock,
         lambda who: forget_first_login(config, who.name),
     )
+    health = Health(services.database)
     site = Starlette(
-        routes=[Route("/", home), Route("/token", tokens.token, methods=["GET"])],
+        routes=[
+            Route("/", home),
+            Route("/token", tokens.token, methods=["GET"]),
+            Route("/healthz", health.alive),
+            Route("/readyz", health.ready),
+        ],
         exception_handlers={PackhouseError: _render_site_error},
     )
-    return Dispatch(oci, site)
+    exchanges = Exchanges(Dispatch(oci, site), [log_exchange])
+    return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
+
+
+SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz")
 
 
 class Dispatch:
@@ -191,13 +204,14 @@ class Dispatch:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one request (ASGI) by its raw path."""
         raw: bytes = scope["raw_path"]
+        exchange_of(scope).route = raw.decode("latin-1") if raw in SITE_PATHS else "other"
         if raw == b"/v2" or raw.startswith(b"/v2/"):
             await self._oci(scope, receive, send)
             return
         try:
             check_path(raw)
         except PackhouseError as error:
-            response = render_error(error, {}, scope["method"])
+            response = render_error(error, {}, exchange_of(scope))
             await response(scope, receive, send)
             return
         await self._site(scope, receive, send)
@@ -209,4 +223,4 @@ async def _render_site_error(request: Request, error: Exception) -> Response:
     headers = {"Cache-Control": "no-store"}
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="packhouse"'
-    return render_error(error, headers, request.method)
+    return render_error(error, headers, exchange_of(request.scope))

@@ -3,6 +3,7 @@
 Later sources win. An unknown key or a bad value is a ConfigError with one clear line.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -14,6 +15,9 @@ import yaml
 
 ENVIRONMENT_PREFIX = "PACKHOUSE_"
 CHOICE_OF_FILE = "PACKHOUSE_CONFIG"
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ConfigError(Exception):
@@ -65,6 +69,20 @@ def _is_host(item: object) -> bool:
     )
 
 
+def _networks(value: object) -> tuple[Network, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ValueError("write a list of networks, such as [127.0.0.1, 10.0.0.0/8]")
+    return tuple(ipaddress.ip_network(item.strip()) for item in items if item.strip())
+
+
+def _names(value: object) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ValueError("write a list of host names, such as [packages.example.com]")
+    return tuple(item.strip().lower() for item in items if item.strip())
+
+
 def _level(value: object) -> str:
     if value not in ("debug", "info", "warning", "error"):
         raise ValueError("write debug, info, warning or error")
@@ -106,6 +124,12 @@ class Config:
     )
     public_url: str = _key(
         "", _public_url, "URL", "What clients call this server; empty takes each request's own."
+    )
+    trusted_proxies: tuple[Network, ...] = _key(
+        (), _networks, "networks", "Whose Forwarded and X-Forwarded-* headers are believed."
+    )
+    allowed_hosts: tuple[str, ...] = _key(
+        (), _names, "host names", "Host names answered for, others get 421; empty means any."
     )
     tls: str = _key(
         "", _certificate, "paths", "CERT,KEY: PEM files to serve TLS with; empty for plain."

@@ -20,6 +20,7 @@ from registry.errors import (
     UploadInvalid,
     UploadUnknown,
 )
+from registry.requests import Exchange
 from storage.errors import (
     Conflict,
     Denied,
@@ -76,24 +77,21 @@ def code_of(error: PackhouseError, method: str) -> str:
     return next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
 
 
-def render_error(error: PackhouseError, headers: Mapping[str, str], method: str) -> Response:
+def render_error(error: PackhouseError, headers: Mapping[str, str], exchange: Exchange) -> Response:
     """Render an error. HEAD knows 404 and 401 only: containerd ends a push on anything else."""
-    status = 404 if method == "HEAD" and error.status in (400, 403, 405) else error.status
+    head = exchange.method == "HEAD"
+    status = 404 if head and error.status in (400, 403, 405) else error.status
+    code = code_of(error, exchange.method)
+    entry = {"code": code, "message": error.message, "detail": error.detail}
     return JSONResponse(
-        {
-            "errors": [
-                {"code": code_of(error, method), "message": error.message, "detail": error.detail}
-            ]
-        },
+        {"errors": [entry], "request_id": exchange.id},
         status_code=status,
         headers={**error.headers, **headers},
     )
 
 
-def render_failure(request_id: str) -> Response:
+def render_failure(exchange: Exchange) -> Response:
     """Render what went wrong on our side: an id to look for in the log, nothing else."""
-    message = f"something failed here: the log names it under request {request_id}"
-    return JSONResponse(
-        {"errors": [{"code": "UNKNOWN", "message": message, "detail": {"request": request_id}}]},
-        status_code=500,
-    )
+    message = f"something failed here: the log names it under request {exchange.id}"
+    entry = {"code": "UNKNOWN", "message": message, "detail": None}
+    return JSONResponse({"errors": [entry], "request_id": exchange.id}, status_code=500)

@@ -18,6 +18,18 @@ BASE, CATALOG, MANIFEST, BLOB, UPLOADS, UPLOAD, TAGS, REFERRERS = (
     "tags",
     "referrers",
 )
+TEMPLATES = {
+    BASE: "/v2/",
+    CATALOG: "/v2/_catalog",
+    MANIFEST: "/v2/{name}/manifests/{reference}",
+    BLOB: "/v2/{name}/blobs/{digest}",
+    UPLOADS: "/v2/{name}/blobs/uploads/",
+    UPLOAD: "/v2/{name}/blobs/uploads/{upload}",
+    TAGS: "/v2/{name}/tags/list",
+    REFERRERS: "/v2/{name}/referrers/{digest}",
+}
+"""What metrics call each kind of path: names never become labels."""
+
 _BY_KEYWORD = {"manifests": MANIFEST, "blobs": BLOB, "referrers": REFERRERS}
 
 

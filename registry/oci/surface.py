@@ -1,7 +1,6 @@
 """The ASGI application of /v2/: authenticate, find the endpoint, answer, render every error."""
 
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from registry.oci.call import Call, base_url, next_link
 from registry.oci.errors import render_error, render_failure
 from registry.oci.handlers import Handlers
 from registry.paths import check_path
+from registry.requests import exchange_of
 from storage.errors import Denied, Invalid, NotAllowed, PackhouseError, Unauthenticated
 from storage.names import OneComponentName, RepositoryName, parse_repository
 
@@ -71,22 +71,22 @@ class OciSurface:
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
-        headers, method = Headers(scope=scope), scope["method"]
+        headers, exchange = Headers(scope=scope), exchange_of(scope)
         path = paths.OciPath(paths.BASE)
         try:
             check_path(scope["raw_path"])
             path = paths.parse_path(scope["raw_path"])
+            exchange.route = paths.TEMPLATES[path.kind]
             return await self._route(scope, receive, headers, path)
         except PackhouseError as error:
             try:
                 extra = self._challenge(error, scope, headers, path)
             except Invalid as worse:
-                return render_error(worse, {}, method)
-            return render_error(error, extra, method)
+                return render_error(worse, {}, exchange)
+            return render_error(error, extra, exchange)
         except Exception:
-            request_id = secrets.token_hex(8)
-            log.exception("request %s failed: %s %s", request_id, method, path.kind)
-            return render_failure(request_id)
+            log.exception("request %s failed: %s %s", exchange.id, exchange.method, path.kind)
+            return render_failure(exchange)
 
     async def _route(
         self, scope: Scope, receive: Receive, headers: Headers, path: paths.OciPath
@@ -95,6 +95,7 @@ class OciSurface:
         who = await self._authenticator.authenticate(
             headers, forgive_expiry=path.kind == paths.UPLOAD
         )
+        scope["state"]["account"] = who.name
         query = QueryParams(scope["query_string"])
         if path.kind in (paths.BASE, paths.CATALOG):
             if method not in ("GET", "HEAD"):

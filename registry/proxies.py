@@ -1,0 +1,115 @@
+"""Behind a proxy: whose word counts about the client, the scheme and the host.
+
+Only a peer in `trusted_proxies` is believed. Addresses are read from the right, past every trusted
+one; the first that is not trusted is the client. `Forwarded` (RFC 7239) goes before the older
+`X-Forwarded-*` headers. A host that `allowed_hosts` does not name is answered 421.
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from registry.config import Network
+from registry.oci.errors import render_error
+from registry.requests import exchange_of
+from storage.errors import PackhouseError
+
+_PAIR = re.compile(r'\s*(for|proto|host|by)\s*=\s*("[^"]*"|[^;,\s]*)\s*', re.IGNORECASE)
+
+
+class Misdirected(PackhouseError):
+    """The request is for a host that is not this one."""
+
+    status = 421
+
+
+class Proxies:
+    """Wraps the application: replaces what a trusted proxy says better than the socket."""
+
+    def __init__(
+        self, app: ASGIApp, trusted: Sequence[Network], allowed_hosts: Sequence[str]
+    ) -> None:
+        self._app = app
+        self._trusted = trusted
+        self._allowed = frozenset(host.lower() for host in allowed_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        if self._trusted and scope.get("client") and self._is_trusted(scope["client"][0]):
+            self._believe(scope)
+        if self._allowed and not self._is_allowed(scope):
+            error = Misdirected("this server does not answer for that host name")
+            await render_error(error, {}, exchange_of(scope))(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._trusted)
+
+    def _is_allowed(self, scope: Scope) -> bool:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        return host_name(host.decode("latin-1")).lower() in self._allowed
+
+    def _believe(self, scope: Scope) -> None:
+        headers: dict[bytes, list[str]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name, []).append(value.decode("latin-1"))
+        chain, scheme, host = forwarded(headers)
+        client = scope["client"][0]
+        for address in reversed(chain):
+            client = address
+            if not self._is_trusted(address):
+                break
+        scope["client"] = (client, 0)
+        if scheme in ("http", "https"):
+            scope["scheme"] = scheme
+        if host:
+            others = [pair for pair in scope["headers"] if pair[0] != b"host"]
+            scope["headers"] = [*others, (b"host", host.encode("latin-1"))]
+
+
+def forwarded(headers: dict[bytes, list[str]]) -> tuple[list[str], str, str]:
+    """Return what proxies said: addresses from the client on, the scheme, the host.
+
+    `headers` maps lower-case names to values in order. Scheme and host are those of the last
+    element, which the proxy next to us wrote.
+    """
+    if b"forwarded" in headers:
+        elements = [dict(_pairs(e)) for e in ",".join(headers[b"forwarded"]).split(",")]
+        chain = [address_of(element["for"]) for element in elements if "for" in element]
+        last = elements[-1]
+        return chain, last.get("proto", "").lower(), last.get("host", "")
+    chain = [address_of(text) for text in _split(headers.get(b"x-forwarded-for", []))]
+    schemes = _split(headers.get(b"x-forwarded-proto", []))
+    hosts = _split(headers.get(b"x-forwarded-host", []))
+    return chain, schemes[-1].lower() if schemes else "", hosts[-1] if hosts else ""
+
+
+def address_of(text: str) -> str:
+    """Strip quotes, brackets and port from an address."""
+    text = text.strip().strip('"')
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
+
+
+def host_name(host: str) -> str:
+    """Return a Host header without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
+
+
+def _pairs(element: str) -> list[tuple[str, str]]:
+    found = (_PAIR.fullmatch(pair) for pair in element.split(";"))
+    return [(pair[1].lower(), pair[2].strip('"')) for pair in found if pair]
+
+
+def _split(values: list[str]) -> list[str]:
+    return [part.strip() for part in ",".join(values).split(",") if part.strip()]

@@ -1,0 +1,127 @@
+"""One line a request, and the id by which its answer, its error and its line are found together.
+
+The line is JSON on standard error, written when the last byte has left. It holds no query and no
+header but User-Agent: tokens and upload ids never reach it.
+"""
+
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from registry.zerocopy import EXTENSION
+
+log = logging.getLogger("packhouse.request")
+
+_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_UPLOAD = re.compile(r"/blobs/uploads/[^/]+$")
+_MAX_TEXT = 200
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request and its answer, as it comes to be known. Durations in seconds, sizes in bytes."""
+
+    id: str
+    method: str
+    path: str
+    client: str
+    agent: str
+    route: str = "none"
+    account: str = ""
+    status: int = 0
+    sent: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+
+
+Observer = Callable[[Exchange], None]
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """Return the exchange of a request; a fresh one where no wrapper made it."""
+    state = scope.setdefault("state", {})
+    if "exchange" not in state:
+        state["exchange"] = _begin(scope)
+    exchange: Exchange = state["exchange"]
+    return exchange
+
+
+class Exchanges:
+    """Wraps the application: gives every request an id, and tells observers of its end."""
+
+    def __init__(self, app: ASGIApp, observers: Sequence[Observer]) -> None:
+        self._app = app
+        self._observers = observers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        exchange = exchange_of(scope)
+        request_id = (b"x-request-id", exchange.id.encode())
+
+        async def sending(message: Message) -> None:
+            kind = message["type"]
+            if kind == "http.response.start":
+                exchange.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), request_id]
+            elif kind == EXTENSION:
+                exchange.sent += message["count"]
+            else:
+                exchange.sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            exchange.account = scope["state"].get("account", "")
+            exchange.seconds = time.perf_counter() - exchange.started
+            for observe in self._observers:
+                observe(exchange)
+
+
+def log_exchange(exchange: Exchange) -> None:
+    """Write the line of one request."""
+    if log.isEnabledFor(logging.INFO):
+        log.info(
+            json.dumps(
+                {
+                    "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                    "id": exchange.id,
+                    "method": exchange.method,
+                    "path": exchange.path,
+                    "status": exchange.status,
+                    "bytes": exchange.sent,
+                    "ms": round(exchange.seconds * 1000, 2),
+                    "account": exchange.account,
+                    "client": exchange.client,
+                    "agent": exchange.agent,
+                }
+            )
+        )
+
+
+def _begin(scope: Scope) -> Exchange:
+    given, agent = b"", b""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value
+        elif name == b"user-agent":
+            agent = value
+    client = scope.get("client")
+    return Exchange(
+        id=given.decode() if _ID.fullmatch(given) else secrets.token_hex(8),
+        method=scope["method"],
+        path=_UPLOAD.sub("/blobs/uploads/...", _text(scope["raw_path"])),
+        client=client[0] if client else "",
+        agent=_text(agent),
+    )
+
+
+def _text(value: bytes) -> str:
+    return value[:_MAX_TEXT].decode("latin-1")

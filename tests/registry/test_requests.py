@@ -1,0 +1,83 @@
+"""Every request has an id and a line; no secret reaches either."""
+
+import json
+import logging
+
+import pytest
+
+from tests.registry.client import Client, refused
+from tests.registry.world import PASSWORD, World
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    logger = logging.getLogger("packhouse.request")
+    logger.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO, logger="packhouse.request")
+    return caplog
+
+
+async def test_the_id_of_an_error_is_in_its_header_body_and_line(
+    world: World, lines: pytest.LogCaptureFixture
+) -> None:
+    response = await world.client().get("/v2/acme/app/manifests/v1")
+    error = refused(response, 404, "MANIFEST_UNKNOWN")
+    line = json.loads(lines.messages[-1])
+    assert error
+    assert response.json()["request_id"] == response.headers["x-request-id"] == line["id"]
+    wanted = {"method": "GET", "path": "/v2/acme/app/manifests/v1", "status": 404}
+    assert line.items() >= {**wanted, "account": "writer", "bytes": len(response.content)}.items()
+
+
+async def test_an_id_from_the_client_is_kept_if_it_is_one(world: World) -> None:
+    client = world.client()
+    for given, kept in (("build-4711.step_2", True), ("short", False), ("a b c d e f g", False)):
+        response = await client.get("/v2/", headers={"X-Request-Id": given})
+        assert (response.headers["x-request-id"] == given) is kept
+
+
+async def test_no_secret_reaches_a_line(world: World, lines: pytest.LogCaptureFixture) -> None:
+    token = world.tokens["writer"]
+    client = world.client()
+    text = await client.token("repository:acme/app:pull,push")
+    bearer = client.with_authorization(f"Bearer {text}")
+    location = await bearer.start("acme/app")
+    await bearer.put(location, params={"digest": "sha256:" + "0" * 64}, content=b"x")
+    await world.client("").get("/token", params={"password": PASSWORD, "scope": token})
+    await world.signed_in("writer").get("/token")
+    said = "\n".join(lines.messages)
+    assert len(lines.messages) >= 5
+    upload = location.rpartition("/")[2].partition("?")[0]
+    for secret in (token, PASSWORD, upload, token[4:20], text):
+        assert secret not in said
+
+
+async def test_a_hostile_header_cannot_forge_a_line(
+    world: World, lines: pytest.LogCaptureFixture
+) -> None:
+    agent = 'x", "status": 200}\t\x1b[31m{"id": "forged'
+    await world.client().get("/v2/", headers={"User-Agent": agent})
+    line = lines.messages[-1]
+    assert json.loads(line)["agent"] == agent
+    assert "\x1b" not in line
+    assert "\n" not in line
+
+
+async def test_health_and_readiness_need_no_login(world: World) -> None:
+    nobody: Client = world.client("")
+    assert (await nobody.get("/healthz")).text == "ok\n"
+    ready = await nobody.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"database": "ok"})
+    await world.services.database.close()
+    gone = await nobody.get("/readyz")
+    assert (gone.status_code, gone.json()) == (503, {"database": "unavailable"})
+    assert gone.headers["retry-after"] == "5"
+    await world.restart()
+
+
+async def test_a_sign_in_is_logged_with_its_account(
+    world: World, lines: pytest.LogCaptureFixture
+) -> None:
+    await world.signed_in("reader").get("/token")
+    line = json.loads(lines.messages[-1])
+    assert (line["path"], line["account"]) == ("/token", "reader")
