@@ -379,8 +379,12 @@ def test_a_killed_worker_is_replaced_and_requests_are_answered_meanwhile(data: P
         os.kill(before[0], signal.SIGKILL)
         wait_for_end(before[:1])
         server.wait_for("ended with -9")
-        while len(workers := server.workers()) < 2:
+        for _ in range(20 * PATIENCE):
             assert server.get("/").status_code == 200
+            if len(workers := server.workers()) == 2:
+                break
+            server.pause()
+        assert len(workers) == 2
         assert before[1] in workers
         assert before[0] not in workers
         assert server.get("/").status_code == 200
