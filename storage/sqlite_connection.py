@@ -171,9 +171,11 @@ def is_busy(error: BaseException) -> bool:
 
 def translate(error: sqlite3.Error) -> Exception:
     """Name what went wrong in our words; a bug in a statement stays what it is."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the extended code's low byte
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
     ours: PackhouseError
-    if code == sqlite3.SQLITE_FULL:
+    # On a full disk it is the index of the log that cannot grow, or be made.
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         ours = NoSpace("the disk of the database is full: free some space and try again")
     elif code in _GONE:
         ours = Unavailable(f"the database cannot be used now ({error}): try again")
