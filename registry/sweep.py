@@ -107,11 +107,13 @@ class Sweep:
                 return None
             self._pass = _Pass(self._store, term, at)
             self._pages = self._pass.pages()
-        self._pass.term, self._pass.at = term, at
+        current, self._pass = self._pass, None  # an error ends the pass: the next one begins anew
+        current.term, current.at = term, at
         done = await anext(self._pages, None)
         if done is None:
-            self._pass = None
             self._next_at = at + PERIOD * SECOND
+        else:
+            self._pass = current
         return done
 
     async def close(self) -> None:

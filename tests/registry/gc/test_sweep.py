@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from registry.gc import LEASE
+from registry.gc import LEASE, Step
+from registry.leases import LeaseLost, Term
 from registry.package_deletion import HIDE_PACKAGE
 from storage.digest import Digest
 from tests.registry.gc.depot import APP, DAY, HOUR, Depot, image
@@ -137,3 +138,20 @@ async def test_a_sweep_that_is_closed_begins_anew(depot: Depot, closed: bool) ->
     while await step(term, depot.collector.retention, depot.clock()) is not None:
         pass
     assert await step(term, depot.collector.retention, depot.clock()) is None
+
+
+async def test_a_sweep_that_failed_begins_anew(depot: Depot) -> None:
+    stored = await depot.store.write(pieces(b"left by a crash"))
+    depot.clock.advance(DAY + 1)
+    step = depot.collector.sweep.chunk
+    sleeper = await depot.term()
+    await depot.term()
+    with pytest.raises(LeaseLost):
+        await to_the_end(step, sleeper, depot)
+    await to_the_end(step, await depot.term(), depot)
+    assert [row[0] for row in (await depot.rows("trash"))["trash"]] == [stored.key]
+
+
+async def to_the_end(step: Step, term: Term, depot: Depot) -> None:
+    while await step(term, depot.collector.retention, depot.clock()) is not None:
+        pass
