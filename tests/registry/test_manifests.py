@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from registry.errors import ManifestInvalid
@@ -212,6 +212,7 @@ def read(data: bytes, header: str | None) -> Manifest | None:
         return None
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(known_keys | st.text(max_size=5), json_values), headers)
 @example({"schemaVersion": 2, "annotations": None, "manifests": []}, OCI_INDEX)
 def test_any_document_is_read_or_refused_and_nothing_else(

@@ -428,7 +428,8 @@ async def test_our_own_failure_shows_a_number_and_no_trace(
     if method != "HEAD":
         (error,) = response.json()["errors"]
         assert error["code"] == "UNKNOWN"
-        assert error["detail"]["request"] in caplog.text
+        assert response.headers["x-request-id"] in caplog.text
+        assert response.headers["x-request-id"] in error["message"]
 
 
 async def test_no_secret_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
