@@ -57,6 +57,7 @@ class Process:
         self._command = [str(word) for word in command]
         self._settings = settings
         self._changed = threading.Condition()
+        self._workers: set[int] = set()
         self.lines: list[str] = []
         self.process: subprocess.Popen[str]
 
@@ -79,7 +80,10 @@ class Process:
         trace: TracebackType | None,
     ) -> None:
         if self.process.poll() is None:
-            self.stop()
+            self.stop(signal.SIGTERM if error is None else signal.SIGKILL)
+        for pid in self._workers:  # a failed test may have left them; they hold our pipe
+            if b"spawn_main" in _command_line(str(pid)):
+                os.kill(pid, signal.SIGKILL)
         self._reader.join(PATIENCE)
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -97,7 +101,9 @@ class Process:
     def workers(self) -> list[int]:
         """The ids of the worker processes."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"spawn_main" in _command_line(pid)]
+        found = [int(pid) for pid in children if b"spawn_main" in _command_line(pid)]
+        self._workers.update(found)
+        return found
 
     def wait_for(self, text: str) -> str:
         """Return the first line with `text`, once it is there."""
