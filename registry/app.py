@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth.accounts import Accounts
 from auth.authenticate import Authenticator
@@ -191,6 +191,7 @@ def build_surface(services: Services) -> ASGIApp:
     return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
 
 
+SITE_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"vary", b"Authorization"))
 SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz")
 
 
@@ -204,6 +205,12 @@ class Dispatch:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one request (ASGI) by its raw path."""
         raw: bytes = scope["raw_path"]
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *SITE_HEADERS]
+            await send(message)
+
         exchange_of(scope).route = raw.decode("latin-1") if raw in SITE_PATHS else "other"
         if raw == b"/v2" or raw.startswith(b"/v2/"):
             await self._oci(scope, receive, send)
@@ -212,9 +219,9 @@ class Dispatch:
             check_path(raw)
         except PackhouseError as error:
             response = render_error(error, {}, exchange_of(scope))
-            await response(scope, receive, send)
+            await response(scope, receive, sending)
             return
-        await self._site(scope, receive, send)
+        await self._site(scope, receive, sending)
 
 
 async def _render_site_error(request: Request, error: Exception) -> Response:

@@ -18,7 +18,6 @@ async def home(request: Request) -> HTMLResponse:
         _PAGE.replace("{host}", host),
         headers={
             "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
-            "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
         },
     )

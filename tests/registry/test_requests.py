@@ -81,3 +81,11 @@ async def test_a_sign_in_is_logged_with_its_account(
     await world.signed_in("reader").get("/token")
     line = json.loads(lines.messages[-1])
     assert (line["path"], line["account"]) == ("/token", "reader")
+
+
+async def test_nothing_is_guessed_about_what_the_site_answers(world: World) -> None:
+    nobody = world.client("")
+    for path in ("/", "/token", "/healthz", "/nothing", "/a//b"):
+        headers = (await nobody.raw("GET", path)).headers
+        assert headers["x-content-type-options"] == "nosniff", path
+        assert "Authorization" in headers["vary"], path
