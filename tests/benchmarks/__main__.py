@@ -31,11 +31,10 @@ from tests.benchmarks.servers import (
     Packhouse,
 )
 
-ROWS = [*reading.ROWS, *pushing.ROWS, *alone.ROWS, *images.ROWS, *reading.TLS_ROWS]
+ROWS = [*reading.ROWS, *pushing.ROWS, *alone.ROWS, *reading.TLS_ROWS, *images.ROWS]
 SECONDS = 5
 QUICK_SECONDS = 1
-BUDGET_SECONDS = 14 * 60
-"""No row begins later than this."""
+BUDGET_SECONDS = 15 * 60
 
 FAILURES = (RunFailed, RuntimeError, OSError, httpx.HTTPError, subprocess.SubprocessError)
 
@@ -112,7 +111,7 @@ def _run(options: argparse.Namespace, rows: Sequence[Row], home: Path) -> list[r
     outcomes: list[report.Outcome] = []
     try:
         for row in rows:
-            late = time.monotonic() - began > BUDGET_SECONDS
+            late = time.monotonic() - began + row.takes > BUDGET_SECONDS
             found = _unmeasured(row, "not run: the time is up") if late else measure(bench, row)
             for outcome in found:
                 print(outcome.line(), flush=True)

@@ -1,6 +1,7 @@
 """Rows for which a server is started anew: its first request, and the memory of its workers."""
 
 import time
+from collections.abc import Callable
 
 from tests.benchmarks.bench import TAG, Bench, Limits, Row
 from tests.benchmarks.drive import Load, RunFailed, Sample, load
@@ -78,10 +79,19 @@ def _ask(server: Server, target: str, headers: dict[str, str]) -> None:
     connection.socket.close()
 
 
-MEMORY = {REGISTRY: Limits(150, 100)}
+def _start(name: str, unit: str, measure: Callable[[Bench, str], Sample]) -> Row:
+    return Row(name, unit, {REGISTRY: Limits()}, measure, lower=True, cpu_per="start")
+
+
+def _memory(name: str, measure: Callable[[Bench, str], Sample]) -> Row:
+    """A row whose limits are megabytes of our own, whatever the other needs."""
+    limits = {REGISTRY: Limits(150, 100)}
+    return Row(name, "MB", limits, measure, lower=True, absolute=True, pairs=1, cpu_per="GB")
+
+
 ROWS = [
-    Row("start", "s", {REGISTRY: Limits()}, start, lower=True),
-    Row("first-request", "ms", {REGISTRY: Limits()}, first_request, lower=True),
-    Row("memory-64-uploads", "MB", MEMORY, uploads, lower=True, absolute=True, pairs=1),
-    Row("memory-64-slow-readers", "MB", MEMORY, slow_readers, lower=True, absolute=True, pairs=1),
+    _start("start", "s", start),
+    _start("first-request", "ms", first_request),
+    _memory("memory-64-uploads", uploads),
+    _memory("memory-64-slow-readers", slow_readers),
 ]

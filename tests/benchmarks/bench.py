@@ -46,6 +46,10 @@ class Row:
     before: Callable[["Bench"], None] | None = None
     quick: bool = True
     """Whether --quick runs it too."""
+    takes: int = 60
+    """Seconds of patience it needs: it does not begin with less time left."""
+    cpu_per: str = "1,000 requests"
+    """What the CPU seconds of the servers are shown per: also "GB", or "start"."""
 
 
 @dataclass(slots=True)

@@ -43,6 +43,6 @@ def _push(bench: Bench, name: str, connections: int) -> Done:
 
 
 ROWS = [
-    Row("push-500mb-1", "MB/s", LIMITS, push_one, before=make_one),
+    Row("push-500mb-1", "MB/s", LIMITS, push_one, before=make_one, cpu_per="GB"),
     Row("push-200-small-8", "blobs/s", LIMITS, push_many, before=make_many),
 ]

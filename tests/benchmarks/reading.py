@@ -80,12 +80,14 @@ ROWS = [
         "MB/s",
         {REGISTRY: Limits(3, 4), NGINX: Limits(0.7, 0.95)},
         blobs(8, large=False),
+        cpu_per="GB",
     ),
     Row(
         "blob-500mb-1",
         "MB/s",
         {REGISTRY: Limits(1.2, 1.5), NGINX: Limits(0.95, 1)},
         blobs(1, large=True),
+        cpu_per="GB",
     ),
     Row("tags-first-page", "lists/s", {REGISTRY: Limits(20, 100)}, first_page),
     Row("tags-all", "lists/s", {REGISTRY: Limits(1, 2)}, all_pages),
@@ -98,6 +100,7 @@ TLS_ROWS = [
         {REGISTRY: Limits(), NGINX: Limits()},
         blobs(connections, large=large, tls=True),
         pairs=2,
+        cpu_per="GB",
     )
     for name, connections, large in (("tls-1mb-8", 8, False), ("tls-500mb-1", 1, True))
 ]

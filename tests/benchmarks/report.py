@@ -20,7 +20,7 @@ NOTE = 160
 class Outcome:
     """One row against one contender; figures are medians over the runs.
 
-    `cpu` and `its_cpu` are CPU seconds of the servers per `cpu_per` ("1,000 requests" or "GB").
+    `cpu` and `its_cpu` are CPU seconds of the servers per `cpu_per`.
     """
 
     row: str
@@ -82,7 +82,6 @@ def compare(
     row: Row, against: str, ours: Sequence[Sample], theirs: Sequence[Sample], limits: Limits
 ) -> Outcome:
     """Return the outcome of paired runs; without `theirs` there are figures of ours alone."""
-    per = "GB" if sum(s.bytes for s in ours) > 1e6 else "1,000 requests"
     figure = statistics.median(sample.figure for sample in ours)
     paired = [a.figure / b.figure for a, b in zip(ours, theirs, strict=False) if b.figure]
     return Outcome(
@@ -96,17 +95,18 @@ def compare(
         limits.goal,
         row.absolute,
         row.lower,
-        _cpu(ours, per),
-        _cpu(theirs, per),
-        per,
+        _cpu(ours, row.cpu_per),
+        _cpu(theirs, row.cpu_per),
+        row.cpu_per,
     )
 
 
 def _cpu(samples: Sequence[Sample], per: str) -> float | None:
-    """The median CPU seconds per 1,000 requests or per GB."""
+    """The median CPU seconds per what a row says."""
     found = []
     for sample in samples:
-        amount = sample.bytes / 1e9 if per == "GB" else sample.requests / 1000
+        amounts = {"GB": sample.bytes / 1e9, "1,000 requests": sample.requests / 1000, "start": 1}
+        amount = amounts[per]
         if sample.cpu_seconds is not None and amount:
             found.append(sample.cpu_seconds / amount)
     return statistics.median(found) if found else None
