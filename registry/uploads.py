@@ -11,57 +11,21 @@ from dataclasses import dataclass
 
 from auth.permissions import Access, Permissions
 from auth.principals import Action, Principal
-from registry.blobs import INSERT_TRASH, Blobs, NewObject, link
+from registry.blobs import Blobs, NewObject, link
 from registry.body import Body
 from registry.errors import OutOfOrder, SizeInvalid, TransferCut, UploadInvalid
 from registry.repositories import check_container_name
 from registry.upload_ids import UploadId, UploadIds, unknown
-from storage.blobs import BlobStore, HashedObject, concatenated, rehash, write_hashed
+from registry.upload_rows import Segment, Upload, UploadRows, close, made_here, throw_away
+from storage.blobs import BlobStore, concatenated, rehash, write_hashed
 from storage.clock import SECOND, Clock
-from storage.database import Database, Row, Transaction
+from storage.database import Database, Transaction
 from storage.digest import Digest
 from storage.errors import DigestInvalid, TooManyRequests
 from storage.names import RepositoryName
 
-COUNT_OPEN = """
-select count(*) as open from (
-  select 1 as one from uploads where account_id = $1 and closed_at is null limit $2) u
-"""
-FIND_UPLOAD = "select offset_bytes, updated_at, closed_at from uploads where id = $1"
-LIST_SEGMENTS = """
-select start_byte, size, key, sha256, sha512 from upload_segments
-where upload_id = $1 order by start_byte
-"""
-INSERT_UPLOAD = """
-insert into uploads (id, repository, account_id, created_at, updated_at)
-values ($1, $2, $3, $4, $4) on conflict (id) do nothing
-"""
-ADVANCE_UPLOAD = """
-update uploads set offset_bytes = offset_bytes + $3, updated_at = $4
-where id = $1 and offset_bytes = $2 and closed_at is null
-"""
-INSERT_SEGMENT = """
-insert into upload_segments (upload_id, start_byte, size, key, sha256, sha512)
-values ($1, $2, $3, $4, $5, $6)
-"""
-CLOSE_UPLOAD = """
-update uploads set closed_at = $3, updated_at = $3
-where id = $1 and offset_bytes = $2 and closed_at is null
-"""
-DELETE_SEGMENTS = "delete from upload_segments where upload_id = $1"
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One object of an upload; `digests` maps an algorithm to what was computed while it came.
-
-    One that a row names belongs to whoever closes the upload; else it is this request's own.
-    """
-
-    size: int
-    key: str
-    digests: dict[str, Digest]
-    in_row: bool = False
+ContentRange = tuple[int, int] | None
+"""First and last byte of a chunk, both inclusive; None where the client did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +51,7 @@ class Uploads:
         limits: UploadLimits,
     ) -> None:
         self._database = database
+        self._rows = UploadRows(database, clock)
         self._store = store
         self._blobs = blobs
         self._ids = ids
@@ -114,7 +79,7 @@ class Uploads:
     async def status(self, who: Principal, repository: RepositoryName, upload: str) -> int:
         """Return how many bytes an upload holds. Raises UploadUnknown."""
         await self.require(who, repository)
-        return (await self._open(who, repository, upload))[1]
+        return (await self._open(who, repository, upload)).offset
 
     async def append(
         self,
@@ -122,27 +87,27 @@ class Uploads:
         repository: RepositoryName,
         upload: str,
         body: Body,
-        content_range: tuple[int, int] | None,
+        content_range: ContentRange,
     ) -> int:
         """Add a body to an upload and return how many bytes it holds now.
 
         A body that was cut short adds what came. Raises UploadUnknown, OutOfOrder, SizeInvalid,
-        NoSpace.
+        UploadInvalid, TransferCut, TooLarge, TooManyRequests, NoSpace.
         """
         await self.require(who, repository)
-        identity, offset = await self._open(who, repository, upload)
-        _check_range(content_range, offset, body)
-        if offset == 0:
+        opened = await self._open(who, repository, upload)
+        _check_range(content_range, opened.offset, body)
+        if opened.offset == 0:
             await self._require_room(who)
-        self._limit(body, offset)
-        segment = await self._receive(body, ("sha256", identity.algorithm), content_range)
+        self._limit(body, opened.offset)
+        segment = await self._receive(body, ("sha256", opened.identity.algorithm), content_range)
         if segment.size == 0:
             await self._store.delete([segment.key])
-            return offset
-        await self._add(who, repository, identity, offset, segment)
+            return opened.offset
+        await self._add(opened, segment)
         if not body.complete:
             raise _cut()
-        return offset + segment.size
+        return opened.offset + segment.size
 
     async def finish(
         self,
@@ -151,27 +116,29 @@ class Uploads:
         upload: str,
         digest: Digest,
         body: Body,
-        content_range: tuple[int, int] | None,
+        content_range: ContentRange,
     ) -> None:
         """Close an upload, with or without a last body, and make its bytes a blob.
 
-        Raises UploadUnknown, OutOfOrder, SizeInvalid, DigestInvalid (the upload is then over),
-        NoSpace.
+        Raises what `append` raises, and DigestInvalid (the upload is then over).
         """
         access = await self.require(who, repository)
-        identity, offset = await self._open(who, repository, upload)
-        _check_range(content_range, offset, body)
-        self._limit(body, offset)
-        segments = await self._segments(upload) if offset else []
+        opened = await self._open(who, repository, upload)
+        _check_range(content_range, opened.offset, body)
+        self._limit(body, opened.offset)
+        segments = await self._rows.segments(opened)
         if body.length != 0 or not segments:
             last = await self._receive(body, ("sha256", digest.algorithm), content_range)
-            segments = await self._joined(who, access, identity, offset, segments, last, body)
-        await self._close(who, access, identity, offset, segments, digest)
+            segments = await self._joined(opened, segments, last, body)
+        await self._close(who, access, opened, segments, digest)
 
     async def put(
         self, who: Principal, repository: RepositoryName, digest: Digest, body: Body
     ) -> None:
-        """Make a whole body a blob, in one request. Raises DigestInvalid, SizeInvalid, NoSpace."""
+        """Make a whole body a blob, in one request.
+
+        Raises DigestInvalid, TransferCut, TooLarge, NoSpace.
+        """
         access = await self.require(who, repository)
         self._limit(body, 0)
         segment = await self._receive(body, ("sha256", digest.algorithm))
@@ -181,55 +148,27 @@ class Uploads:
         new = await self._verified([segment], digest)
         if new is None:
             await self._store.delete([segment.key])
-            raise _mismatch(digest, segment)
+            raise _mismatch(digest, [segment])
         replaced, at = await self._blobs.replaceable_key(digest), self._clock()
         await self._database.write(lambda tx: link(tx, who, access, new, replaced, at))
 
     async def cancel(self, who: Principal, repository: RepositoryName, upload: str) -> None:
         """End an upload and forget its bytes. Raises UploadUnknown."""
         await self.require(who, repository)
-        identity, offset = await self._open(who, repository, upload)
-        segments = await self._segments(upload) if offset else []
-        await self._abandon(who, repository, identity, offset, segments)
+        opened = await self._open(who, repository, upload)
+        await self._rows.abandon(opened, await self._rows.segments(opened))
 
-    async def _joined(
-        self,
-        who: Principal,
-        access: Access,
-        identity: UploadId,
-        offset: int,
-        segments: list[Segment],
-        last: Segment,
-        body: Body,
-    ) -> list[Segment]:
-        """Return the segments with the body of the closing request, if it came whole."""
-        if not body.complete:
-            if last.size:
-                await self._add(who, access.repository, identity, offset, last)
-            else:
-                await self._store.delete([last.key])
-            raise _cut()
-        if last.size or not segments:
-            return [*segments, last]
-        await self._store.delete([last.key])
-        return segments
-
-    async def _open(
-        self, who: Principal, repository: RepositoryName, upload: str
-    ) -> tuple[UploadId, int]:
+    async def _open(self, who: Principal, repository: RepositoryName, upload: str) -> Upload:
         identity = await self._ids.verify(who, repository, upload)
-        row = await self._database.fetch_one(FIND_UPLOAD, upload)
-        touched = identity.created_at if row is None else row["updated_at"]
-        if touched + self._limits.seconds * SECOND <= self._clock():
+        lifetime = self._limits.seconds * SECOND
+        found = await self._rows.find(identity, str(repository), who.account_id, lifetime)
+        if found is None:
             raise unknown()
-        if row is not None and row["closed_at"] is not None:
-            raise unknown()
-        return identity, 0 if row is None else row["offset_bytes"]
+        return found
 
     async def _require_room(self, who: Principal) -> None:
         most = self._limits.per_account
-        row = await self._database.fetch_one(COUNT_OPEN, who.account_id, most)
-        if row is not None and row["open"] >= most:
+        if await self._rows.has_open(who.account_id, most):
             raise TooManyRequests(
                 f"{who.name} has {most} unfinished uploads: finish or cancel some",
                 headers={"Retry-After": "60"},
@@ -239,18 +178,12 @@ class Uploads:
         if self._limits.blob_bytes:
             body.require_at_most(max(self._limits.blob_bytes - offset, 0))
 
-    async def _segments(self, upload: str) -> list[Segment]:
-        rows = await self._database.fetch(LIST_SEGMENTS, upload)
-        return [_segment(row) for row in rows]
-
     async def _receive(
-        self,
-        body: Body,
-        algorithms: Sequence[str],
-        content_range: tuple[int, int] | None = None,
+        self, body: Body, algorithms: Sequence[str], content_range: ContentRange = None
     ) -> Segment:
+        """Write a body as an object of its own. Raises UploadInvalid if it is not its range."""
         written = await write_hashed(self._store, body.chunks(), sorted(set(algorithms)))
-        segment = _written(written)
+        segment = Segment(written.size, written.key, dict(written.digests))
         try:
             _check_length(content_range, segment, body)
         except UploadInvalid:
@@ -258,81 +191,49 @@ class Uploads:
             raise
         return segment
 
-    async def _add(
-        self,
-        who: Principal,
-        repository: RepositoryName,
-        identity: UploadId,
-        offset: int,
-        segment: Segment,
-    ) -> None:
-        at = self._clock()
+    async def _joined(
+        self, upload: Upload, segments: list[Segment], last: Segment, body: Body
+    ) -> list[Segment]:
+        """Return the segments with the body of the closing request, if it came whole."""
+        if body.complete and (last.size or not segments):
+            return [*segments, last]
+        if last.size:
+            await self._add(upload, last)
+        else:
+            await self._store.delete([last.key])
+        if not body.complete:
+            raise _cut()
+        return segments
 
-        async def work(tx: Transaction) -> bool:
-            await tx.execute(
-                INSERT_UPLOAD, identity.text, str(repository), who.account_id, identity.created_at
-            )
-            if not await tx.execute(ADVANCE_UPLOAD, identity.text, offset, segment.size, at):
-                await tx.execute(INSERT_TRASH, segment.key, at)
-                return False
-            await tx.execute(
-                INSERT_SEGMENT,
-                identity.text,
-                offset,
-                segment.size,
-                segment.key,
-                segment.digests["sha256"],
-                segment.digests.get("sha512"),
-            )
-            return True
-
-        if not await self._database.write(work):
+    async def _add(self, upload: Upload, segment: Segment) -> None:
+        if not await self._rows.add(upload, segment):
             raise _moved()
 
     async def _close(
         self,
         who: Principal,
         access: Access,
-        identity: UploadId,
-        offset: int,
+        upload: Upload,
         segments: list[Segment],
         digest: Digest,
     ) -> None:
         new = await self._verified(segments, digest)
         if new is None:
-            await self._abandon(who, access.repository, identity, offset, segments)
-            raise _mismatch(digest, segments[0] if len(segments) == 1 else None)
+            await self._rows.abandon(upload, segments)
+            raise _mismatch(digest, segments)
         unused = [segment.key for segment in segments if segment.key != new.key]
         replaced, at = await self._blobs.replaceable_key(digest), self._clock()
 
         async def work(tx: Transaction) -> bool:
-            if not await _close_row(tx, who, access.repository, identity, offset, at):
-                await _trash(tx, _made_here(segments, new.key), at)
+            if not await close(tx, upload, at):
+                await throw_away(tx, made_here(segments, new.key), at)
                 return False
             await link(tx, who, access, new, replaced, at)
-            await _trash(tx, unused, at)
+            await throw_away(tx, unused, at)
             return True
 
         if not await self._database.write(work):
             raise _moved()
-
-    async def _abandon(
-        self,
-        who: Principal,
-        repository: RepositoryName,
-        identity: UploadId,
-        offset: int,
-        segments: list[Segment],
-    ) -> None:
-        at = self._clock()
-
-        async def work(tx: Transaction) -> None:
-            if await _close_row(tx, who, repository, identity, offset, at):
-                await _trash(tx, [segment.key for segment in segments], at)
-            else:
-                await _trash(tx, _made_here(segments), at)
-
-        await self._database.write(work)
 
     async def _verified(self, segments: list[Segment], digest: Digest) -> NewObject | None:
         """Return the segments as one object with this digest, or None if it is not theirs."""
@@ -353,70 +254,27 @@ class Uploads:
         return None
 
 
-async def _close_row(
-    tx: Transaction,
-    who: Principal,
-    repository: RepositoryName,
-    identity: UploadId,
-    offset: int,
-    at: int,
-) -> bool:
-    await tx.execute(
-        INSERT_UPLOAD, identity.text, str(repository), who.account_id, identity.created_at
-    )
-    if not await tx.execute(CLOSE_UPLOAD, identity.text, offset, at):
-        return False
-    await tx.execute(DELETE_SEGMENTS, identity.text)
-    return True
-
-
-def _made_here(segments: list[Segment], *others: str) -> list[str]:
-    """Return the keys that no row names: whoever closed the upload first has the rest."""
-    in_rows = {segment.key for segment in segments if segment.in_row}
-    return sorted({*others, *(segment.key for segment in segments)} - in_rows)
-
-
-async def _trash(tx: Transaction, keys: list[str], at: int) -> None:
-    for key in keys:
-        await tx.execute(INSERT_TRASH, key, at)
-
-
-def _segment(row: Row) -> Segment:
-    digests = {"sha256": Digest(row["sha256"])}
-    if row["sha512"] is not None:
-        digests["sha512"] = Digest(row["sha512"])
-    return Segment(row["size"], row["key"], digests, in_row=True)
-
-
-def _written(written: HashedObject) -> Segment:
-    return Segment(written.size, written.key, dict(written.digests))
-
-
-def _check_range(content_range: tuple[int, int] | None, offset: int, body: Body) -> None:
+def _check_range(content_range: ContentRange, offset: int, body: Body) -> None:
     if content_range is None:
         return
     first, last = content_range
     if first != offset:
-        raise _out_of_order(offset)
+        raise OutOfOrder(
+            f"this upload holds {offset} bytes: the next chunk begins there",
+            headers={"Range": f"0-{max(offset - 1, 0)}"},
+        )
     if body.length is not None and body.length != last - first + 1:
         raise SizeInvalid(
             f"Content-Range says {last - first + 1} bytes and Content-Length {body.length}"
         )
 
 
-def _check_length(content_range: tuple[int, int] | None, segment: Segment, body: Body) -> None:
+def _check_length(content_range: ContentRange, segment: Segment, body: Body) -> None:
     if content_range is None or not body.complete:
         return
     expected = content_range[1] - content_range[0] + 1
     if segment.size != expected:
         raise UploadInvalid(f"Content-Range says {expected} bytes, {segment.size} came")
-
-
-def _out_of_order(offset: int) -> OutOfOrder:
-    return OutOfOrder(
-        f"this upload holds {offset} bytes: the next chunk begins there",
-        headers={"Range": f"0-{max(offset - 1, 0)}"},
-    )
 
 
 def _cut() -> TransferCut:
@@ -427,7 +285,7 @@ def _moved() -> OutOfOrder:
     return OutOfOrder("another request wrote to this upload: ask where it stands")
 
 
-def _mismatch(digest: Digest, segment: Segment | None) -> DigestInvalid:
-    found = segment.digests.get(digest.algorithm) if segment is not None else None
+def _mismatch(digest: Digest, segments: list[Segment]) -> DigestInvalid:
+    found = segments[0].digests.get(digest.algorithm) if len(segments) == 1 else None
     suffix = "" if found is None else f": they are {found}"
     return DigestInvalid(f"the bytes that came are not {digest}{suffix}")

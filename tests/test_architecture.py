@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ["storage", "auth", "registry", "formats"]
 """Each may import itself and those before it."""
 
-TO_BE_SPLIT = {"registry/uploads.py"}
+TO_BE_SPLIT: set[str] = set()
 """Files over 400 lines: this list only shrinks."""
 
 WIRING = {"registry/app.py"}
