@@ -16,6 +16,7 @@ from tests.registry.processes import Server, wait_for_end
 
 RENAME = "?rename,?renameat,?renameat2"
 MIB = 1024 * 1024
+WAVE = 8
 
 
 @pytest.fixture
@@ -123,15 +124,15 @@ async def test_what_a_failed_sync_took_along_is_neither_acknowledged_nor_there(
 
 
 async def put_all(site: Site, made: list[Made]) -> list[int]:
-    """Push manifests all at once, each under a tag of its own; return the statuses."""
+    """Push manifests in waves, each under a tag of its own; return the statuses."""
     headers = {**site.http.headers, "Content-Type": made[0].media_type}
+    answers: list[httpx.Response] = []
     async with httpx.AsyncClient(base_url=site.server.url, headers=headers, timeout=60) as http:
-        answers = await asyncio.gather(
-            *(
-                http.put(f"{IMAGE}/manifests/n{number}", content=each.data)
-                for number, each in enumerate(made)
+        for first in range(0, len(made), WAVE):
+            wave = enumerate(made[first : first + WAVE], first)
+            answers += await asyncio.gather(
+                *(http.put(f"{IMAGE}/manifests/n{n}", content=each.data) for n, each in wave)
             )
-        )
     for answer in answers:
         if answer.status_code != 201:
             site.refused(answer, 503)
