@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import shlex
+import shutil
 import sqlite3
 import stat
 import sys
@@ -155,6 +156,11 @@ def warn_of_sqlite(config: Config) -> None:
         )
 
 
+def program() -> str:
+    """Return how this command is called from the shell it was started in."""
+    return "packhouse" if shutil.which("packhouse") else shlex.quote(sys.argv[0])
+
+
 def print_welcome(config: Config, found: Sequence[str]) -> None:
     """Print the lines to try; the first password goes to a terminal only, never to a log."""
     host = _name_to_type(config.public_url or found[0])
@@ -164,7 +170,7 @@ def print_welcome(config: Config, found: Sequence[str]) -> None:
         where = "" if config.database else f" --data {shlex.quote(str(config.directory))}"
         lines = [
             f"The first user is '{FIRST_USER}'; the password is in {secret} "
-            f"(set your own with: packhouse user password {FIRST_USER}{where})",
+            f"(set your own with: {program()} user password {FIRST_USER}{where})",
             *([f"  password: {secret.read_text().strip()}"] if sys.stderr.isatty() else []),
             "Try it:",
             f"  docker login {host} --username {FIRST_USER} --password-stdin "
