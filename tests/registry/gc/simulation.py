@@ -95,7 +95,8 @@ class Simulation:
     async def push_for_ever(self) -> None:
         while self.running:
             repository = self.dice.choice(REPOSITORIES)
-            layers = self.dice.sample(LAYERS, self.dice.randint(1, 4))
+            layers = self.dice.sample(LAYERS, self.dice.randint(1, 3))
+            layers.append(b"own %d" % self.dice.randrange(10**6))
             tag = f"t{self.dice.randrange(6)}"
             data = image(layers, note=str(self.dice.randrange(4)))
             began = self.depot.clock()
