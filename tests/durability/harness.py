@@ -58,16 +58,20 @@ class Killable(Server):
         self._command = [sys.executable, "-c", LEADER, *self._command]
         self.companion: subprocess.Popen[bytes] | None = None
         self.killed = False
+        self._doomed: list[int] = []
 
     def kill(self) -> None:
         """End supervisor and workers at once, as a loss of power would."""
         self.killed = True
+        self._doomed = self.workers()
         os.killpg(self.pid, signal.SIGKILL)
         if self.companion is not None:
             self.companion.kill()
 
     def wait(self) -> None:
+        """Return when all of it is gone."""
         self.process.wait()
+        wait_for_end(self._doomed)
 
     def kill_a_worker(self, rng: random.Random) -> None:
         found = self.workers()
@@ -103,9 +107,7 @@ class Crowd:
             async with asyncio.TaskGroup() as group:
                 for client in self.clients:
                     group.create_task(client.work(lambda: server.killed))
-            pids = server.workers()
             server.wait()
-            wait_for_end(pids)
         await self._barrier()
         await self.check_rows()
 

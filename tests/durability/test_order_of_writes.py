@@ -6,7 +6,6 @@ recorded calls are checked: what is not synced when the status line leaves would
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.clients.pins import SEARCH
+from tests.durability.faults import strace
 from tests.durability.syscalls import TRACED, Risks, read
 from tests.registry.client import OCI_MANIFEST, digest_of, image_manifest
 from tests.registry.processes import Server, run
@@ -36,14 +35,6 @@ class Traced(Server):
     def stop(self, number: int = signal.SIGTERM) -> int:
         os.kill(json.loads((self.data / "listening.json").read_text())["pid"], number)
         return self.process.wait(60)
-
-
-def strace() -> str:
-    found = shutil.which("strace", path=SEARCH)
-    if found is None:
-        said = "strace is missing: apt-get install --no-install-recommends strace"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(said)
-    return found
 
 
 def test_nothing_acknowledged_is_at_risk(tmp_path: Path) -> None:
