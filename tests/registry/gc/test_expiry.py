@@ -3,6 +3,7 @@
 import pytest
 
 from registry.errors import OutOfOrder, UploadUnknown
+from registry.expiry import MANIFEST_CHUNK, expire_manifests
 from storage.digest import Digest
 from storage.names import parse_repository
 from tests.registry.gc.depot import APP, DAY, HOUR, Depot, body, image, index
@@ -162,6 +163,34 @@ async def test_indexes_go_before_children_however_many_share_a_chunk(
         await depot.delete(Digest.of(top))
     depot.clock.advance(MONTH + 1)
     assert await depot.gc() == {"manifests": count + 1}
+
+
+async def test_an_index_is_found_behind_more_children_than_a_chunk(depot: Depot) -> None:
+    children = [image([], note=str(number)) for number in range(MANIFEST_CHUNK + 20)]
+    for child in children:
+        await depot.push(child)
+    await depot.delete(await depot.push(index(children)))
+    await depot.database.execute(
+        "update manifests set deleted_at = deleted_at - 1 where artifact_type <> ''"
+    )
+    depot.clock.advance(MONTH + 1)
+    term = await depot.term()
+    removed = 0
+    for _ in range(3):
+        done = await expire_manifests(term, depot.collector.retention, depot.clock())
+        removed += (done or {}).get("manifests", 0)
+    assert removed == len(children) + 1
+
+
+async def test_a_content_that_another_repository_holds_without_a_tag_stays(
+    depot: Depot,
+) -> None:
+    digest = await depot.push_image(b"layer", tag="")
+    await depot.push_image(b"layer", tag="", repository="admin/other")
+    await depot.delete(digest)
+    depot.clock.advance(MONTH + 1)
+    assert (await depot.gc())["manifests"] == 1
+    assert await depot.read(digest, "admin/other") == image([b"layer"])
 
 
 async def test_a_child_waits_for_the_index_that_may_come_back(depot: Depot) -> None:
