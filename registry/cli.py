@@ -11,6 +11,7 @@ from registry import commands
 from registry.app import Services, build_app, open_services
 from registry.config import Config, ConfigError, from_environment
 from registry.logs import configure_logging
+from registry.self_signed import with_certificate
 from registry.startup import (
     lock_directory,
     prepare_database,
@@ -71,6 +72,7 @@ def _serve(options: argparse.Namespace) -> int:
     check_certificate(config.tls)
     prepare_directory(config.directory)
     with lock_directory(config.directory):
+        config = with_certificate(config)
         supervisor = Supervisor(config, build_app)
         sockets = supervisor.listen()
         prepare_database(config)
@@ -113,7 +115,9 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", metavar="H", help="addresses to listen on, split by commas")
     serve.add_argument("--port", metavar="P", help="TCP port")
     serve.add_argument("--workers", metavar="N", help="worker processes")
-    serve.add_argument("--tls", metavar="CERT,KEY", help="serve TLS with these PEM files")
+    serve.add_argument(
+        "--tls", metavar="CERT,KEY|self-signed", help="serve TLS with these PEM files"
+    )
     serve.set_defaults(run=_serve)
 
     config = groups.add_parser("config", help="look at the configuration")

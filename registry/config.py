@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 ENVIRONMENT_PREFIX = "PACKHOUSE_"
+SELF_SIGNED = "self-signed"
 CHOICE_OF_FILE = "PACKHOUSE_CONFIG"
 
 
@@ -39,9 +40,13 @@ def _path(value: object) -> str:
 
 def _certificate(value: object) -> str:
     text = _text(value)
+    if text == SELF_SIGNED:
+        return text
     files = [part.strip() for part in text.split(",")]
     if text and (len(files) != 2 or not all(files)):
-        raise ValueError("write CERT,KEY: the paths of two PEM files with a comma between them")
+        raise ValueError(
+            "write CERT,KEY: the paths of two PEM files with a comma between them, or self-signed"
+        )
     return ",".join(files)
 
 
@@ -132,7 +137,10 @@ class Config:
         (), _names, "host names", "Host names answered for, others get 421; empty means any."
     )
     tls: str = _key(
-        "", _certificate, "paths", "CERT,KEY: PEM files to serve TLS with; empty for plain."
+        "",
+        _certificate,
+        "paths",
+        "CERT,KEY: PEM files to serve TLS with, or self-signed; empty for plain.",
     )
     bearer_seconds: int = _key(
         300, _whole(60, 86400), "seconds", "How long a bearer token of /token is good."

@@ -3,15 +3,15 @@
 import ssl
 from pathlib import Path
 
-from registry.config import ConfigError
+from registry.config import SELF_SIGNED, ConfigError
 
 
 def check_certificate(tls: str) -> None:
-    """Try the files of `CERT,KEY` ("" for plain); uvicorn would fail in every worker instead.
+    """Try the files of `CERT,KEY`; uvicorn would fail in every worker instead.
 
-    Raises ConfigError.
+    Nothing is tried for plain serving, nor for a certificate that we make. Raises ConfigError.
     """
-    if not tls:
+    if tls in ("", SELF_SIGNED):
         return
     certificate, key = (Path(part) for part in tls.split(","))
     for file in (certificate, key):
