@@ -495,9 +495,9 @@ async def look_at_shared(http: httpx.AsyncClient, shared: Shared) -> None:
             del shared.raced[digest]
         else:
             assert response.content == made.data, response.text
-            for blob in made.blobs:
-                response = await http.get(f"{base}/blobs/{blob}")
-                assert digest_of(response.content) == blob, response.text
+    for blob in {blob for made in shared.raced.values() for blob in made.blobs}:
+        response = await http.get(f"{base}/blobs/{blob}")
+        assert digest_of(response.content) == blob, response.text
     for digest in [digest for digest in shared.raced if digest != found][:-KEPT]:
         response = await http.delete(f"{base}/manifests/{digest}")
         assert response.status_code == 202, response.text

@@ -29,11 +29,11 @@ from storage.filesystem import FilesystemStore
 from tests.durability.clients import Client, Shared, look_at_shared
 from tests.registry.processes import PACKHOUSE, Server, environment, run, wait_for_end
 
-CLIENTS = 4
+CLIENTS = 3
 HOURS = 25
 """How much time passes in a round: more than the grace, and a sweep is due again."""
 
-REQUESTS = (30, 220)
+REQUESTS = (20, 150)
 """How many requests a round brings before the kill, at least and at most."""
 
 TIMES = {
@@ -55,7 +55,7 @@ class Killable(Server):
 
     def __init__(self, data: Path, *options: object, **settings: str) -> None:
         super().__init__(data, *options, **settings)
-        self._command = [sys.executable, "-c", LEADER, *self._command]
+        self._command = [sys.executable, "-IS", "-c", LEADER, *self._command]
         self.companion: subprocess.Popen[bytes] | None = None
         self.killed = False
         self._doomed: list[int] = []
