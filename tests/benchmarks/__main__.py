@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,7 @@ FAILURES = (RunFailed, RuntimeError, OSError, httpx.HTTPError, subprocess.Subpro
 def main() -> int:
     """Run the rows that are asked for."""
     options = build_parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # stop the servers too
     chosen = [row for row in ROWS if _chosen(row, options)]
     try:
         programs.find(programs.WRK)
