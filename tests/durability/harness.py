@@ -26,7 +26,8 @@ from storage import clock
 from storage.connect import open_database
 from storage.database import Database, Row
 from storage.filesystem import FilesystemStore
-from tests.durability.clients import Client, Shared, look_at_shared
+from tests.durability.clients import Client
+from tests.durability.shared import Shared, look_at_shared
 from tests.registry.processes import PACKHOUSE, Server, environment, run, wait_for_end
 
 CLIENTS = 3
