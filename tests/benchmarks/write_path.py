@@ -240,7 +240,7 @@ def table(results: dict[str, list[Result]]) -> str:
     ours, plain = results.values()
     ratios = [[a / b for a, b in zip(*pair, strict=True)] for pair in zip(ours, plain, strict=True)]
     medians = [statistics.median(column) for column in zip(*ratios, strict=True)]
-    return "\n".join([*lines, f"{'ratio':16}" + "".join(f"{value:12,.2f}x" for value in medians)])
+    return "\n".join([*lines, f"{'ratio':16}" + "".join(f"{value:12.3g}x" for value in medians)])
 
 
 async def compare(seconds: float) -> str:
