@@ -146,6 +146,15 @@ async def test_what_is_tagged_after_the_digest_goes_too(writer: Client, suffix: 
     await there(writer, unrelated)
 
 
+async def test_a_referrer_that_a_live_index_names_stays(writer: Client) -> None:
+    image = await writer.push_image("acme/app", "v1", LAYER)
+    referrer = await attach(writer, image)
+    index = await writer.push_manifest("acme/app", "all", index_manifest(referrer))
+    await delete(writer, image.digest)
+    await gone(writer, image.digest)
+    await there(writer, "all", index.digest, referrer.digest)
+
+
 async def test_a_subject_that_goes_leaves_the_index_that_is_no_referrer(writer: Client) -> None:
     image = await writer.push_image("acme/app", "v1")
     other = await writer.push_image("acme/app", "v2", b"other")
