@@ -4,11 +4,13 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from pathlib import Path
 from typing import IO, Self
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from registry.blobs import Blob
 from registry.zerocopy import EXTENSION
 from storage.blobs import PIECE, BlobStore
 from storage.errors import BlobMissing
@@ -38,22 +40,20 @@ class BlobResponse(Response):
     async def open(
         cls,
         store: BlobStore,
-        key: str,
+        blob: Blob,
         start: int,
         stop: int,
         status_code: int,
         headers: Mapping[str, str],
     ) -> Self:
-        """Return a response whose bytes are there. Raises BlobMissing."""
-        path = store.path(key)
-        if path is None:
-            await store.size(key)
-            return cls(store.read(key, start, stop), start, stop, status_code, headers)
-        try:
-            file = await asyncio.to_thread(path.open, "rb", buffering=0)
-        except FileNotFoundError as error:
-            raise BlobMissing("this blob's bytes are missing: push it again") from error
-        return cls(file, start, stop, status_code, headers)
+        """Return a response whose bytes are there and whole. Raises BlobMissing."""
+        path = store.path(blob.key)
+        if path is not None:
+            file = await asyncio.to_thread(_open, path, blob)
+            return cls(file, start, stop, status_code, headers)
+        if await store.size(blob.key) != blob.size:
+            raise _damaged(blob)
+        return cls(store.read(blob.key, start, stop), start, stop, status_code, headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send headers and bytes (ASGI)."""
@@ -89,6 +89,24 @@ class BlobResponse(Response):
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _open(path: Path, blob: Blob) -> IO[bytes]:
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise _damaged(blob) from error
+    if os.fstat(file.fileno()).st_size == blob.size:
+        return file
+    file.close()
+    raise _damaged(blob)
+
+
+def _damaged(blob: Blob) -> BlobMissing:
+    return BlobMissing(
+        f"no whole copy of blob {blob.digest} is here: push it again",
+        detail={"digest": str(blob.digest)},
+    )
 
 
 async def _read(file: IO[bytes], start: int, stop: int) -> AsyncIterator[bytes]:

@@ -109,16 +109,21 @@ class Blobs:
         self._clock = clock
 
     async def find(self, who: Principal, repository: RepositoryName, digest: Digest) -> Blob:
-        """Return a blob of a repository.
+        """Return a blob of a repository, whose bytes were looked at.
 
         One whose bytes are missing or cut short is unknown too: so the next push heals it.
         Raises BlobUnknown, and what Permissions.judge raises.
         """
+        blob = await self.locate(who, repository, digest)
+        if not await self._whole(blob):
+            raise unknown(repository, digest)
+        return blob
+
+    async def locate(self, who: Principal, repository: RepositoryName, digest: Digest) -> Blob:
+        """Return a blob by its row, for who opens the bytes next. Raises what `find` raises."""
         blob = await self._find(who, repository, digest, renewing=True)
-        if blob is None or not await self._whole(blob):
-            raise BlobUnknown(
-                f"{repository} holds no blob {digest}", detail={"digest": str(digest)}
-            )
+        if blob is None:
+            raise unknown(repository, digest)
         return blob
 
     async def mount(
@@ -222,6 +227,11 @@ class Blobs:
             return True
 
         return await self._database.write(work)
+
+
+def unknown(repository: RepositoryName, digest: Digest) -> BlobUnknown:
+    """Return the answer for a blob that is not there, or not whole."""
+    return BlobUnknown(f"{repository} holds no blob {digest}", detail={"digest": str(digest)})
 
 
 async def link(

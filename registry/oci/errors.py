@@ -22,6 +22,7 @@ from registry.errors import (
 )
 from registry.requests import Exchange
 from storage.errors import (
+    BlobMissing,
     Conflict,
     Denied,
     DigestInvalid,
@@ -50,6 +51,7 @@ CODES: dict[type[PackhouseError], str] = {
     Denied: "DENIED",
     NameUnknown: "NAME_UNKNOWN",
     BlobUnknown: "BLOB_UNKNOWN",
+    BlobMissing: "BLOB_UNKNOWN",
     ManifestUnknown: "MANIFEST_UNKNOWN",
     UploadUnknown: "BLOB_UPLOAD_UNKNOWN",
     ContentMissing: "MANIFEST_BLOB_UNKNOWN",

@@ -39,7 +39,8 @@ class Handlers:
     async def get_blob(self, call: Call) -> Response:
         """end-2: GET and HEAD a blob, whole or one range."""
         digest = Digest.parse(call.reference)
-        blob = await self.blobs.find(call.who, call.repository, digest)
+        find = self.blobs.find if call.head else self.blobs.locate
+        blob = await find(call.who, call.repository, digest)
         headers = content_headers("application/octet-stream", digest, public=False)
         headers["Accept-Ranges"] = "bytes"
         if etag_matches(call.headers.get("if-none-match"), headers["ETag"]):
@@ -52,7 +53,7 @@ class Handlers:
         if call.head:
             return Response(status_code=status, headers=headers)
         start, stop = (0, blob.size) if span is None else (span.start, span.stop)
-        return await BlobResponse.open(self.store, blob.key, start, stop, status, headers)
+        return await BlobResponse.open(self.store, blob, start, stop, status, headers)
 
     async def delete_blob(self, call: Call) -> Response:
         """end-10."""
