@@ -17,6 +17,7 @@ from registry.startup import forget_first_login
 from registry.tables import print_rows
 from storage.clock import SECOND, rfc3339
 from storage.errors import Invalid
+from storage.names import parse_tag
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 36_525 * 86400
@@ -111,6 +112,11 @@ def _add_packages(groups: Any, common: argparse.ArgumentParser) -> None:
     visibility.add_argument("repository", metavar="OWNER/NAME")
     visibility.add_argument("visibility", choices=_words(Visibility))
     visibility.set_defaults(command=package_visibility)
+    history = package.add_parser("history", parents=[common], help="who moved a tag when")
+    history.add_argument("repository", metavar="OWNER/NAME")
+    history.add_argument("--tag", help="one tag (default: all)")
+    history.add_argument("--json", action="store_true")
+    history.set_defaults(command=package_history)
     link = package.add_parser("link", parents=[common], help="link it to a project")
     link.add_argument("repository", metavar="OWNER/NAME")
     link.add_argument("project", metavar="OWNER/PROJECT", nargs="?", help="none unlinks")
@@ -249,6 +255,28 @@ async def package_show(services: Services, options: argparse.Namespace) -> None:
         return
     print_rows([_package(row)], as_json=False)
     print_rows(tags, as_json=False)
+
+
+async def package_history(services: Services, options: argparse.Namespace) -> None:
+    """Say who moved a tag when, newest first."""
+    row = await services.packages.get(options.repository)
+    named = [parse_tag(options.tag)] if options.tag else None
+    changes: list[Any] = []
+    for tag in named or await services.packages.tags_ever(row["id"]):
+        page = await services.packages.history(row["id"], tag)
+        while page:
+            changes += page
+            page = await services.packages.history(row["id"], tag, page[-1]["id"])
+    rows = [
+        {
+            "tag": change["name"],
+            "digest": change["digest"] or "deleted",
+            "by": change["account"] or "",
+            "at": rfc3339(change["changed_at"]),
+        }
+        for change in changes
+    ]
+    print_rows(rows, as_json=options.json)
 
 
 async def package_visibility(services: Services, options: argparse.Namespace) -> None:

@@ -27,6 +27,15 @@ select t.name, t.updated_at, c.digest, c.size from tags t
   join manifests m on m.id = t.manifest_id join manifest_contents c on c.id = m.content_id
 where t.repository_id = $1 and t.name > $2 order by t.name limit $3
 """
+LIST_HISTORY = """
+select h.id, h.name, h.changed_at, c.digest, a.name as account from tag_history h
+  left join manifest_contents c on c.id = h.content_id
+  left join accounts a on a.id = h.changed_by
+where h.repository_id = $1 and h.name = $2 and h.id < $3 order by h.id desc limit $4
+"""
+LIST_HISTORIES = """
+select name from tag_history where repository_id = $1 and name > $2 order by name limit 1
+"""
 SET_VISIBILITY = """
 update packages set own_visibility = $2, visibility = $2, revision = revision + 1
 where id = $1 and project_id is null
@@ -64,6 +73,24 @@ class Packages:
     async def tags(self, package_id: int, after: str = "", limit: int = 1000) -> Sequence[Row]:
         """Return tags in ASCII order after `after`, with the manifests they name."""
         return await self._database.fetch(LIST_TAGGED, package_id, after, limit)
+
+    async def history(
+        self, package_id: int, tag: str, before: int = 2**62, limit: int = 1000
+    ) -> Sequence[Row]:
+        """Return who moved a tag when, newest first, before row id `before`.
+
+        A digest of None means that the tag was deleted. What gc has removed is no longer told.
+        """
+        return await self._database.fetch(LIST_HISTORY, package_id, tag, before, limit)
+
+    async def tags_ever(self, package_id: int) -> Sequence[str]:
+        """Return every tag that the history tells of, in ASCII order."""
+        names: list[str] = []
+        while row := await self._database.fetch_one(
+            LIST_HISTORIES, package_id, names[-1] if names else ""
+        ):
+            names.append(row["name"])
+        return names
 
     async def set_visibility(self, repository: str, visibility: Visibility) -> None:
         """Open or close an unlinked package. Raises NotFound, Conflict for a linked one."""
