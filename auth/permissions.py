@@ -26,12 +26,13 @@ access as (
   select o.id as owner_id, o.default_visibility, p.id as package_id,
     coalesce(p.visibility, 0) as visibility, p.deleted_at as package_deleted_at,
     u.is_admin, u.disabled_at, u.password_version,
-    k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at,
+    k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at, b.id as bound_project_id,
     coalesce((
       select max(g.role) from members m join grants g on g.grantee_id = m.group_id
       where m.user_id = $1 and (
         (g.resource_kind = 1 and g.resource_id = o.id)
-        or (g.resource_kind = 2 and g.resource_id = p.project_id)
+        or (g.resource_kind = 2
+          and g.resource_id = case when p.id is null then b.id else p.project_id end)
         or (g.resource_kind = 3 and g.resource_id = p.id))
     ), 0) as role
   from (select 1 as one) nobody
@@ -39,6 +40,7 @@ access as (
     left join packages p on p.repository = $3
     left join accounts u on u.id = $1
     left join tokens k on k.id = $2
+    left join projects b on b.id = k.project_id and b.owner_id = o.id
 )
 """
 """$1 account id, $2 token id, $3 repository, $4 owner; the joined statement goes on at $5."""
@@ -56,7 +58,8 @@ from accounts u left join tokens k on k.id = $2 where u.id = $1
 class Access:
     """An allowed action: the rows it concerns, and the caller's role.
 
-    `package_id` is None for a repository that does not exist yet and may be created.
+    `package_id` is None for a repository that does not exist yet and may be created;
+    `project_id` is the project of the token that would create it, if it is bound to one.
     """
 
     repository: RepositoryName
@@ -65,6 +68,7 @@ class Access:
     visibility: Visibility
     default_visibility: Visibility
     role: Role
+    project_id: int | None = None
 
 
 def question(who: Principal, repository: RepositoryName) -> tuple[Value, ...]:
@@ -140,6 +144,7 @@ class Permissions:
             visibility=Visibility(row["visibility"]),
             default_visibility=Visibility(row["default_visibility"]),
             role=role,
+            project_id=row["bound_project_id"],
         )
 
     def _check_live(self, row: Row, who: Principal) -> None:

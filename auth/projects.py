@@ -1,15 +1,19 @@
 """Projects: the source repositories that packages belong to."""
 
-from auth.accounts import Accounts
-from auth.principals import Visibility
+from auth.accounts import INSERT_MEMBER, PROJECT, UPSERT_GRANT, Accounts
+from auth.principals import Role, Visibility
 from storage.clock import Clock
-from storage.database import Database
+from storage.database import Database, Transaction
 from storage.errors import Conflict, Invalid, NotFound
 from storage.names import parse_owner, parse_project
 
 INSERT_PROJECT = """
 insert into projects (owner_id, name, folded_name, visibility, created_at)
 values ($1, $2, $3, $4, $5) on conflict (owner_id, folded_name) do nothing returning id
+"""
+INSERT_ROBOT = """
+insert into accounts (kind, name, owner_id, created_at) values ('robot', $1, $2, $3)
+on conflict (name) do update set owner_id = excluded.owner_id returning id
 """
 FIND_PROJECT = """
 select r.id, r.name, r.visibility, r.owner_id from projects r join accounts o on o.id = r.owner_id
@@ -48,6 +52,28 @@ class Projects:
             raise NotFound(f"there is no project {path!r}")
         found: int = row["id"]
         return found
+
+    async def robot(self, path: str) -> tuple[int, int]:
+        """Return the account that jobs of a project act as, made on first use, and the project.
+
+        It may write to what is linked to the project, and create what is then linked to it.
+        Raises NameInvalid, NotFound.
+        """
+        project_id = await self.get(path)
+        owner_name, name = split_path(path)
+        owner = await self._accounts.get(owner_name)
+        at = self._clock()
+
+        async def work(tx: Transaction) -> int:
+            row = await tx.fetch_one(INSERT_ROBOT, f"{owner_name}+{name.lower()}", owner.id, at)
+            if row is None:
+                raise RuntimeError("an upsert returned no row")
+            robot_id: int = row["id"]
+            await tx.execute(INSERT_MEMBER, robot_id, robot_id, Role.ADMIN)
+            await tx.execute(UPSERT_GRANT, robot_id, PROJECT, project_id, Role.WRITE, at)
+            return robot_id
+
+        return await self._database.write(work), project_id
 
 
 def split_path(path: str) -> tuple[str, str]:

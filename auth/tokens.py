@@ -28,8 +28,8 @@ from tokens k join accounts u on u.id = k.account_id
 where k.hash = $1 and k.kind in ('user', 'robot', 'job')
 """
 INSERT_TOKEN = """
-insert into tokens (kind, account_id, hash, name, scopes, created_at, expires_at)
-values ($1, $2, $3, $4, $5, $6, $7) returning id
+insert into tokens (kind, account_id, hash, name, scopes, created_at, expires_at, project_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8) returning id
 """
 LIST_TOKENS = """
 select k.id, k.kind, k.name, k.scopes, k.created_at, k.expires_at, k.revoked_at, k.last_used_at,
@@ -89,9 +89,18 @@ class Tokens:
         )
 
     async def create(
-        self, account_id: int, kind: str, name: str, scopes: Scope, expires_at: int | None
+        self,
+        account_id: int,
+        kind: str,
+        name: str,
+        scopes: Scope,
+        expires_at: int | None,
+        project_id: int | None = None,
     ) -> MintedToken:
-        """Make a token for an account; `expires_at` in microseconds UTC, None for never."""
+        """Make a token for an account; `expires_at` in microseconds UTC, None for never.
+
+        What a token of a project creates is linked to that project.
+        """
         text = mint(kind)
         row = await self._database.write(
             lambda tx: tx.fetch_one(
@@ -103,6 +112,7 @@ class Tokens:
                 int(scopes),
                 self._clock(),
                 expires_at,
+                project_id,
             )
         )
         if row is None:

@@ -21,6 +21,7 @@ from storage.names import parse_tag
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 36_525 * 86400
+_LONGEST_JOB = 24 * 3600
 
 
 def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
@@ -79,7 +80,11 @@ def _add_tokens(groups: Any, common: argparse.ArgumentParser) -> None:
         required=True, metavar="ACTION"
     )
     create = token.add_parser("create", parents=[common], help="make a token and print it")
-    create.add_argument("--user", default="admin", help="whose token (default: admin)")
+    whose = create.add_mutually_exclusive_group()
+    whose.add_argument("--user", default="admin", help="whose token (default: admin)")
+    whose.add_argument(
+        "--project", metavar="OWNER/NAME", help="for this project's jobs: 24h at most"
+    )
     create.add_argument("--name", default="", help="a note to tell it by")
     create.add_argument(
         "--scope",
@@ -191,14 +196,24 @@ async def grant_role(services: Services, options: argparse.Namespace) -> None:
 
 async def token_create(services: Services, options: argparse.Namespace) -> None:
     """Make a token; its text alone goes to standard output, this once."""
-    account = await services.accounts.get(options.user, "user")
-    expires_at = None
-    if options.expires is not None and options.expires != "never":
-        expires_at = services.clock() + parse_duration(options.expires) * SECOND
+    scope = parse_scope(options.scope)
+    if options.project is not None:
+        seconds = parse_duration(options.expires or "1h")
+        if seconds > _LONGEST_JOB:
+            raise Invalid("a job's token lives for 24h at most")
+        expires_at = services.clock() + seconds * SECOND
+        robot_id, project_id = await services.projects.robot(options.project)
+        whose, kind, account_id = options.project, "job", robot_id
+    else:
+        account = await services.accounts.get(options.user, "user")
+        expires_at, project_id = None, None
+        if options.expires is not None and options.expires != "never":
+            expires_at = services.clock() + parse_duration(options.expires) * SECOND
+        whose, kind, account_id = options.user, "user", account.id
     made = await services.tokens.create(
-        account.id, "user", options.name, parse_scope(options.scope), expires_at
+        account_id, kind, options.name, scope, expires_at, project_id
     )
-    print(f"token {made.id} of {options.user}: shown this once", file=sys.stderr)
+    print(f"token {made.id} of {whose}: shown this once", file=sys.stderr)
     print(made.text)
 
 

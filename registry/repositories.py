@@ -17,8 +17,9 @@ update packages set revision = revision + 1, deleted_at = null where repository 
 """
 INSERT_PACKAGE = """
 insert into packages (owner_id, format, name, repository, own_visibility, visibility, created_by,
-  created_at)
-values ($1, $2, $3, $4, $5, $5, $6, $7) on conflict do nothing
+  created_at, project_id)
+values ($1, $2, $3, $4, $5, coalesce((select r.visibility from projects r where r.id = $8), $5),
+  $6, $7, $8) on conflict do nothing
 """
 LOCK_PACKAGE = """
 update packages set revision = revision + 1 where id = $1 and deleted_at is null returning id
@@ -39,7 +40,10 @@ def check_container_name(repository: RepositoryName) -> None:
 
 
 async def touch(tx: Transaction, who: Principal, access: Access, at: int) -> int:
-    """Return the id of the repository pushed to, making it if this is its first push."""
+    """Return the id of the repository pushed to, making it if this is its first push.
+
+    One made with a token of a project is linked to it from the start.
+    """
     name = str(access.repository)
     row = await tx.fetch_one(TOUCH_PACKAGE, name)
     if row is None:
@@ -52,6 +56,7 @@ async def touch(tx: Transaction, who: Principal, access: Access, at: int) -> int
             int(access.default_visibility),
             who.account_id or None,
             at,
+            access.project_id,
         )
         row = await tx.fetch_one(TOUCH_PACKAGE, name)
     if row is None:
