@@ -14,8 +14,8 @@ from starlette.types import ASGIApp
 
 from registry.config import Config
 from registry.logs import configure_logging
+from registry.protocol import guarded
 from registry.sockets import BACKLOG
-from registry.zerocopy import ZeroCopyProtocol
 
 KEEP_ALIVE_SECONDS = 75
 
@@ -45,7 +45,7 @@ async def _serve(
     server = _AnnouncingServer(
         uvicorn.Config(
             build(config),
-            http=ZeroCopyProtocol,
+            http=guarded(config.idle_seconds),
             loop="asyncio",
             ws="none",
             lifespan="on",

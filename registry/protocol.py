@@ -1,0 +1,86 @@
+"""What the HTTP parser under uvicorn leaves open: how long and how slow a request's head may be."""
+
+import asyncio
+from typing import Any
+
+from registry.zerocopy import ZeroCopyProtocol
+
+HEAD_BYTES = 64 * 1024
+"""Request line and headers together; httptools itself has no limit, and would hold them all."""
+
+
+_TOO_LONG = f"The request line and headers have more than {HEAD_BYTES} bytes."
+
+
+class GuardedProtocol(ZeroCopyProtocol):
+    """Ends connections whose request head is too long, or does not end in time."""
+
+    head_seconds = 60.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._end_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and count what does not end a head."""
+        super().data_received(data)
+        if self._head_timer is None:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            if self._answering:
+                self.transport.abort()
+            else:
+                self.send_400_response(_TOO_LONG)
+
+    def on_message_begin(self) -> None:
+        """Wait for the end of a head that has begun."""
+        super().on_message_begin()
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """A head has ended: what follows is its body, or another head.
+
+        One that came in few reads is measured here; uvicorn answers 400 to what a callback raises.
+        """
+        self._end_head()
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+            raise ValueError(_TOO_LONG)
+        super().on_headers_complete()
+
+    @property
+    def _answering(self) -> bool:
+        """Whether an answer is on its way: nothing may be written between its bytes."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._cut)
+
+    def _end_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        self._head_timer, self._head_bytes = None, 0
+
+    def _cut(self) -> None:
+        self._head_timer = None
+        if self._answering:
+            self._await_head()  # the next request may wait for this answer to end
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+
+def guarded(head_seconds: float) -> type[GuardedProtocol]:
+    """Return the protocol with a patience of its own: uvicorn makes its instances itself."""
+    return type("GuardedProtocol", (GuardedProtocol,), {"head_seconds": head_seconds})
