@@ -86,7 +86,8 @@ async def add_others(depot: Depot, count: int) -> None:
         "insert into manifests (repository_id, content_id, media_type, created_at, deleted_at) "
         "select p.id, c.id, 'other', 0, case when c.id % 2 then $2 end "
         "from packages p, manifest_contents c where c.size = 1",
-        "insert into manifest_blobs select m.id, m.repository_id, b.id from manifests m "
+        "insert into manifest_blobs (manifest_id, repository_id, blob_id) "
+        "select m.id, m.repository_id, b.id from manifests m "
         "join blobs b on b.key = 'k' || (m.id % json_array_length($1)) "
         "where m.media_type = 'other'",
         "insert into tags (repository_id, name, manifest_id, created_at, updated_at) "
