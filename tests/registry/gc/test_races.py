@@ -118,8 +118,8 @@ async def test_gc_waits_for_the_push_of_a_manifest_and_keeps_its_blobs(
     await opened.start()
     await connection.execute("update packages set revision = revision + 1")
     await connection.execute(
-        "insert into manifest_blobs (manifest_id, repository_id, blob_id) select m.id, rb.repository_id, rb.blob_id "
-        "from manifests m, repository_blobs rb"
+        "insert into manifest_blobs (manifest_id, repository_id, blob_id) "
+        "select m.id, rb.repository_id, rb.blob_id from manifests m, repository_blobs rb"
     )
     removing = asyncio.create_task(remove_links(term, depot.collector.retention, depot.clock()))
     await until_waiting(watcher, removing)
