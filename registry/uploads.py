@@ -126,7 +126,7 @@ class Uploads:
         opened = await self._open(who, repository, upload)
         _check_range(content_range, opened.offset, body)
         self._limit(body, opened.offset)
-        segments = await self._rows.segments(opened)
+        segments = await self._segments(opened)
         if body.length != 0 or not segments:
             last = await self._receive(body, ("sha256", digest.algorithm), content_range)
             segments = await self._joined(opened, segments, last, body)
@@ -156,7 +156,7 @@ class Uploads:
         """End an upload and forget its bytes. Raises UploadUnknown."""
         await self.require(who, repository)
         opened = await self._open(who, repository, upload)
-        await self._rows.abandon(opened, await self._rows.segments(opened))
+        await self._rows.abandon(opened, await self._segments(opened))
 
     async def _open(self, who: Principal, repository: RepositoryName, upload: str) -> Upload:
         identity = await self._ids.verify(who, repository, upload)
@@ -165,6 +165,13 @@ class Uploads:
         if found is None:
             raise unknown()
         return found
+
+    async def _segments(self, upload: Upload) -> list[Segment]:
+        """Return what the upload held when it was opened. Raises OutOfOrder if it has moved."""
+        segments = await self._rows.segments(upload)
+        if sum(segment.size for segment in segments) != upload.offset:
+            raise _moved()
+        return segments
 
     async def _require_room(self, who: Principal) -> None:
         most = self._limits.per_account
