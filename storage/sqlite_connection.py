@@ -25,18 +25,18 @@ _WRITER = (
     "pragma busy_timeout = 5000",  # for foreign processes; ours wait for the write lock
     "pragma wal_autocheckpoint = 1000",  # runs inside COMMIT, so under the write lock
     f"pragma journal_size_limit = {WAL_LIMIT}",
-    "pragma cache_size = -64000",
+    "pragma cache_size = -16000",  # KiB; the caches of one worker stay below 60 MB together
     "pragma temp_store = memory",
 )
 _POINT_READER = (
     "pragma query_only = on",
     "pragma busy_timeout = 100",
-    "pragma cache_size = -64000",
+    "pragma cache_size = -32000",
 )
 _SCANNER = (
     "pragma query_only = on",
     "pragma busy_timeout = 5000",
-    "pragma cache_size = -8000",
+    "pragma cache_size = -4000",
 )
 # No mmap_size: while another process writes, reads took 138 µs instead of 40.
 

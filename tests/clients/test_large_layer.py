@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import images
+from tests.clients import images, server
 from tests.clients.engine import Engine
 from tests.clients.server import Registry
 from tests.clients.shell import Shell
@@ -26,6 +26,13 @@ class Large:
     name: str
     layer: str
     diff_id: str
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A server of its own, so that its memory tells of this layer alone."""
+    with server.running(tmp_path_factory.mktemp("large-registry")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
