@@ -6,6 +6,7 @@ delayed acknowledgement (uvicorn#3149).
 """
 
 import errno
+import resource
 import socket
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from registry.config import ConfigError
 
 BACKLOG = 2048
 USER_TIMEOUT_MILLISECONDS = 300_000
+_DESCRIPTORS = (1_048_576, 10_240)  # the second is what macOS grants at least
 _PATIENCE_SECONDS = 2.0
 _FREE_PORT_ATTEMPTS = 50
 
@@ -44,6 +46,18 @@ def urls(sockets: Sequence[socket.socket], scheme: str) -> list[str]:
         host, port = bound.getsockname()[:2]
         found.append(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
     return found
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process hold as many connections and files as it may: shells say 1,024 or less."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for most in _DESCRIPTORS:
+        wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        if soft in (resource.RLIM_INFINITY, wanted) or soft > wanted:
+            return
+        with suppress(ValueError, OSError):  # some systems grant less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return
 
 
 class _Taken(Exception):

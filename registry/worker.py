@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from registry.config import Config
 from registry.logs import configure_logging
 from registry.protocol import guarded
-from registry.sockets import BACKLOG
+from registry.sockets import BACKLOG, raise_descriptor_limit
 
 KEEP_ALIVE_SECONDS = 75
 
@@ -35,6 +35,7 @@ def run_worker(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_supervisor, args=(lifeline,), daemon=True).start()
     configure_logging(config.log_level)
+    raise_descriptor_limit()
     asyncio.run(_serve(build, config, list(sockets), lifeline))
 
 

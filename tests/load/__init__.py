@@ -1,0 +1,1 @@
+"""Loads that do not fit: more connections, and slower ones, than a server likes."""
