@@ -1,12 +1,14 @@
 """`--tls self-signed`: a certificate for this machine, by an authority that can sign no other.
 
 The authority is limited to this machine's names (RFC 5280, 4.2.1.10), and its key exists only while
-it signs once: whoever trusts `ca.pem` trusts this one server and nothing that comes later. Near its
-end the next start makes both anew, and `ca.pem` has to be trusted again.
+it signs once: whoever trusts `ca.pem` trusts this one server and nothing that comes later. So a new
+certificate is a new authority, and `ca.pem` has to be trusted again: a start makes both anew in the
+last 30 days, a server that runs on only on the last day, when clients would turn away anyway.
 """
 
 import datetime
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -18,12 +20,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from registry.config import SELF_SIGNED, Config
+from registry.config import SELF_SIGNED, Config, ConfigError
+from registry.tls import Pair, last_moment, read_pair
+
+log = logging.getLogger("packhouse.tls")
 
 LIFETIME = datetime.timedelta(days=820)
 """Apple's clients refuse server certificates of more than 825 days."""
 
 RENEWAL = datetime.timedelta(days=30)
+LAST_DAY = datetime.timedelta(days=1)
 _LOOPBACKS = ("127.0.0.1", "::1")
 _NETWORKS = ("127.0.0.0/8", "::1/128")
 
@@ -32,11 +38,31 @@ def with_certificate(config: Config) -> Config:
     """Return the configuration with the files to serve TLS with, made now if they are wanted."""
     if config.tls != SELF_SIGNED:
         return config
-    directory = config.directory / "tls"
-    certificate, key = directory / "cert.pem", directory / "key.pem"
-    if not _is_good(certificate) or not key.exists():
-        make(directory, _names(), datetime.datetime.now(datetime.UTC))
-    return replace(config, tls=f"{certificate},{key}")
+    directory, at = config.directory / "tls", datetime.datetime.now(datetime.UTC)
+    tls = f"{directory / 'cert.pem'},{directory / 'key.pem'}"
+    if not _is_good(tls, at + RENEWAL):
+        _make_anew(directory, at)
+    return replace(config, tls=tls)
+
+
+def renew_on_last_day(directory: Path, pair: Pair) -> None:
+    """Make a new certificate in `directory` where the pair is ours and has a day left."""
+    at = datetime.datetime.now(datetime.UTC)
+    try:
+        authority = (directory / "ca.pem").read_bytes()
+        if pair.certificate.endswith(authority) and last_moment(pair) <= at + LAST_DAY:
+            _make_anew(directory, at)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        log.error("tls: cannot make a new certificate in %s: %s", directory, error.strerror)
+
+
+def _make_anew(directory: Path, at: datetime.datetime) -> None:
+    again = (directory / "ca.pem").exists()
+    make(directory, _names(), at)
+    if again:
+        log.warning("tls: made a new certificate: clients must trust %s/ca.pem anew", directory)
 
 
 def make(directory: Path, names: Sequence[str], now: datetime.datetime) -> None:
@@ -58,12 +84,12 @@ def _names() -> list[str]:
     return ["localhost"] if host in ("", "localhost") else ["localhost", host]
 
 
-def _is_good(certificate: Path) -> bool:
+def _is_good(tls: str, until: datetime.datetime) -> bool:
+    """Whether certificate and key fit each other (a crash may have left two halves), and last."""
     try:
-        found = x509.load_pem_x509_certificate(certificate.read_bytes())
-    except (OSError, ValueError):
+        return last_moment(read_pair(tls)) > until
+    except ConfigError:
         return False
-    return found.not_valid_after_utc - RENEWAL > datetime.datetime.now(datetime.UTC)
 
 
 def _authority(

@@ -1,7 +1,8 @@
 """The supervisor: prepares database, keys and first admin, then keeps the workers running.
 
 It serves nothing itself. A worker that dies is replaced; SIGTERM and SIGINT let running transfers
-finish within the grace; if the supervisor is killed, its workers end with it.
+finish within the grace; if the supervisor is killed, its workers end with it. A certificate that
+was replaced goes to the workers within seconds, and at once on SIGHUP.
 """
 
 import contextlib
@@ -21,7 +22,9 @@ from pathlib import Path
 from types import FrameType
 
 from registry.config import Config, ConfigError
+from registry.self_signed import renew_on_last_day
 from registry.sockets import listen, urls
+from registry.tls import CertificateFiles, Pair
 from registry.worker import BuildApp, run_worker
 
 log = logging.getLogger("packhouse.supervisor")
@@ -29,6 +32,7 @@ log = logging.getLogger("packhouse.supervisor")
 _START_SECONDS = 60.0
 _RESTART_SECONDS = 1.0
 _KILL_AFTER_GRACE = 5.0
+_LOOK_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -48,7 +52,10 @@ class Supervisor:
         self._count = config.workers or min(os.cpu_count() or 1, 4)
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
+        self._certificate = CertificateFiles(config.tls) if config.tls else None
         self._stopping = False
+        self._asked_to_look = False
+        self._on_terminal = False
         self._woken, self._waker = self._context.Pipe(duplex=False)
 
     def listen(self) -> list[socket.socket]:
@@ -64,6 +71,8 @@ class Supervisor:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        before = signal.signal(signal.SIGHUP, self._hang_up)
+        self._on_terminal = before != signal.SIG_IGN and _has_terminal()  # nohup: never mind it
         try:
             for _ in range(self._count):
                 self._workers.append(self._start(sockets))
@@ -82,12 +91,16 @@ class Supervisor:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=run_worker,
-            args=(self._build, self._config, list(sockets), theirs),
+            args=(self._build, self._config, list(sockets), theirs, self._pair),
             name="packhouse-worker",
         )
         process.start()
         theirs.close()
         return _Worker(process, ours, time.monotonic())
+
+    @property
+    def _pair(self) -> Pair | None:
+        return None if self._certificate is None else self._certificate.pair
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -104,6 +117,8 @@ class Supervisor:
         waiting = {w.lifeline: w for w in self._workers if not w.ready}
         sentinels = [w.process.sentinel for w in self._workers]
         for found in wait([self._woken, *waiting, *sentinels], seconds):
+            if found is self._woken and not self._stopping:
+                self._woken.recv_bytes()
             if isinstance(found, Connection) and found in waiting:
                 worker = waiting[found]
                 with contextlib.suppress(EOFError, OSError):
@@ -112,7 +127,8 @@ class Supervisor:
                     worker.process.join(_KILL_AFTER_GRACE)
 
     def _watch(self, sockets: Sequence[socket.socket]) -> None:
-        self._wait(None)
+        self._wait(None if self._certificate is None else _LOOK_SECONDS)
+        self._look_at_certificate()
         for index, worker in enumerate(self._workers):
             if worker.process.exitcode is None or self._stopping:
                 continue
@@ -121,6 +137,18 @@ class Supervisor:
                 wait([self._woken], _RESTART_SECONDS)
             worker.lifeline.close()
             self._workers[index] = self._start(sockets)
+
+    def _look_at_certificate(self) -> None:
+        asked, self._asked_to_look = self._asked_to_look, False
+        if self._certificate is None:
+            if asked:
+                log.info("SIGHUP: no certificate file is served; other keys need a restart")
+            return
+        renew_on_last_day(self._config.directory / "tls", self._certificate.pair)
+        pair = self._certificate.look(asked=asked)
+        for worker in self._workers if pair else ():
+            with contextlib.suppress(OSError):  # it dies, and its successor gets the new pair
+                worker.lifeline.send(pair)
 
     def _announce(self, found: Sequence[str]) -> None:
         draft = self._ready_file().with_suffix(".tmp")
@@ -139,6 +167,14 @@ class Supervisor:
             self._stopping = True
             self._waker.send_bytes(b"stop")
 
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        """SIGHUP: an operator asks to look at the certificate, or the terminal is gone."""
+        if self._on_terminal and not _has_terminal():
+            self._stop(number, frame)
+        elif not self._asked_to_look:
+            self._asked_to_look = True
+            self._waker.send_bytes(b"look")
+
     def _shut_down(self, sockets: Sequence[socket.socket]) -> None:
         self._ready_file().unlink(missing_ok=True)
         for bound in sockets:
@@ -154,3 +190,11 @@ class Supervisor:
                 worker.process.kill()
                 worker.process.join()
             worker.lifeline.close()
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

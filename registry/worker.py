@@ -1,6 +1,7 @@
 """One worker process: uvicorn on sockets it was given, until the supervisor says stop or dies."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -16,6 +17,9 @@ from registry.config import Config
 from registry.logs import configure_logging
 from registry.protocol import guarded
 from registry.sockets import BACKLOG, raise_descriptor_limit
+from registry.tls import Certificates, Pair
+
+log = logging.getLogger("packhouse.worker")
 
 KEEP_ALIVE_SECONDS = 75
 
@@ -24,25 +28,35 @@ BuildApp = Callable[[Config], ASGIApp]
 
 
 def run_worker(
-    build: BuildApp, config: Config, sockets: Sequence[socket.socket], lifeline: Connection
+    build: BuildApp,
+    config: Config,
+    sockets: Sequence[socket.socket],
+    lifeline: Connection,
+    pair: Pair | None,
 ) -> None:
-    """Serve until SIGTERM; entry point of a spawned process.
+    """Serve until SIGTERM, over TLS with a pair; entry point of a spawned process.
 
-    `lifeline` carries "ready" to the supervisor; when its other end closes the supervisor is
-    dead, and so is this worker: at once, for everything it acknowledged is on disk.
+    `lifeline` carries "ready" to the supervisor, and newer pairs from it; when its other end closes
+    the supervisor is dead, and so is this worker: at once, for everything it acknowledged is on
+    disk.
     """
-    # Ctrl-C reaches the whole process group; what follows from it, the supervisor decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_supervisor, args=(lifeline,), daemon=True).start()
+    # Ctrl-C and a closed terminal reach the whole group; what follows, the supervisor decides.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    certificates = None if pair is None else Certificates(pair)
+    threading.Thread(target=_listen_to, args=(lifeline, certificates), daemon=True).start()
     configure_logging(config.log_level)
     raise_descriptor_limit()
-    asyncio.run(_serve(build, config, list(sockets), lifeline))
+    asyncio.run(_serve(build, config, list(sockets), lifeline, certificates))
 
 
 async def _serve(
-    build: BuildApp, config: Config, sockets: list[socket.socket], lifeline: Connection
+    build: BuildApp,
+    config: Config,
+    sockets: list[socket.socket],
+    lifeline: Connection,
+    certificates: Certificates | None,
 ) -> None:
-    certificate, _, key = config.tls.partition(",")
     server = _AnnouncingServer(
         uvicorn.Config(
             build(config),
@@ -58,8 +72,7 @@ async def _serve(
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=config.grace_seconds,
-            ssl_certfile=certificate or None,
-            ssl_keyfile=key or None,
+            ssl_context_factory=None if certificates is None else certificates.give,
         ),
         lifeline,
     )
@@ -85,8 +98,15 @@ class _AnnouncingServer(uvicorn.Server):
             super().handle_exit(sig, frame)
 
 
-def _die_with_supervisor(lifeline: Connection) -> None:
-    try:
-        lifeline.recv()
-    except (EOFError, OSError):
-        os._exit(1)
+def _listen_to(lifeline: Connection, certificates: Certificates | None) -> None:
+    """Take what the supervisor sends; die with it."""
+    while True:
+        try:
+            pair = lifeline.recv()
+        except (EOFError, OSError):
+            os._exit(1)
+        try:
+            if certificates is not None:
+                certificates.take(pair)
+        except OSError:
+            log.exception("a new certificate could not be taken: the old one stays in use")

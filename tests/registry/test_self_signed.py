@@ -2,8 +2,10 @@
 
 import datetime
 import ipaddress
+import signal
 import socket
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from registry.config import Config
-from registry.self_signed import LIFETIME, make, with_certificate
+from registry.self_signed import LIFETIME, make, renew_on_last_day, with_certificate
+from registry.tls import last_moment, read_pair
 from tests.registry.processes import Server
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -63,6 +66,47 @@ def test_it_is_kept_until_its_end_is_near(tmp_path: Path) -> None:
     old = (tmp_path / "tls" / "cert.pem").read_bytes()
     with_certificate(config)
     assert (tmp_path / "tls" / "cert.pem").read_bytes() != old
+
+
+def test_two_halves_that_a_crash_left_are_made_anew(tmp_path: Path) -> None:
+    config = Config(data=str(tmp_path), tls="self-signed")
+    with_certificate(config)
+    make(tmp_path / "other", ["localhost"], NOW)
+    (tmp_path / "other" / "key.pem").replace(tmp_path / "tls" / "key.pem")
+    read_pair(with_certificate(config).tls)
+
+
+def test_a_server_that_runs_on_makes_it_anew_on_its_last_day_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "tls"
+    config = replace(Config(data=str(tmp_path)), tls=f"{directory}/cert.pem,{directory}/key.pem")
+    for left, kept in ((datetime.timedelta(days=2), True), (datetime.timedelta(hours=23), False)):
+        make(directory, ["localhost"], NOW - LIFETIME + left)
+        pair = read_pair(config.tls)
+        renew_on_last_day(directory, pair)
+        assert (read_pair(config.tls) == pair) is kept
+    assert last_moment(read_pair(config.tls)) > NOW + datetime.timedelta(days=800)
+
+
+def test_a_certificate_of_the_operator_s_own_is_never_replaced(tmp_path: Path) -> None:
+    directory = tmp_path / "tls"
+    make(directory, ["localhost"], NOW - LIFETIME)
+    pair = read_pair(f"{directory}/cert.pem,{directory}/key.pem")
+    for put in (lambda: make(directory, ["other"], NOW), (directory / "ca.pem").unlink):
+        put()
+        before = {file: file.read_bytes() for file in directory.iterdir()}
+        renew_on_last_day(directory, pair)
+        assert {file: file.read_bytes() for file in directory.iterdir()} == before
+
+
+def test_a_running_server_serves_the_one_made_anew(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    with Server(data, "--workers", "1", "--tls", "self-signed") as server:
+        make(data / "tls", ["localhost"], NOW - LIFETIME + datetime.timedelta(hours=1))
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("clients must trust")
+        until = datetime.datetime.now(datetime.UTC) + LIFETIME
+        server.wait_for(f"good until {until:%Y-%m-%d}")
 
 
 def test_a_server_is_trusted_through_its_authority(tmp_path: Path) -> None:
