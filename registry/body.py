@@ -37,8 +37,10 @@ class Body:
             if self._limit is not None and self.received > self._limit:
                 raise too_large(self._limit)
             self.complete = not message.get("more_body", False)
+            del message
             if chunk:
                 yield chunk
+            del chunk
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body. Raises TooLarge beyond `limit` bytes, TransferCut if cut short."""

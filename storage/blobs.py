@@ -19,6 +19,8 @@ PIECE = 1024 * 1024
 """Bytes that `read` yields at most at a time."""
 
 _GATHER = 512 * 1024
+_GATHER_SLOW = 64 * 1024
+_SLOW_SECONDS = 2.0
 _HASH_IN_THREAD = 64 * 1024
 
 
@@ -73,7 +75,7 @@ async def write_hashed(
 ) -> HashedObject:
     """Write `chunks` and digest them on the way: no driver sees bytes that are not hashed.
 
-    Small chunks are gathered into pieces of 512 KiB or more. Raises what `chunks` raises, NoSpace.
+    Small chunks are gathered into pieces of 512 KiB or more, slow ones of 64 KiB. Raises what `chunks` raises, NoSpace.
     """
     hashes = _Hashes(algorithms)
     async with closing(_hashing(chunks, hashes)) as pieces:
@@ -136,17 +138,31 @@ async def _hashing(chunks: AsyncIterator[bytes], hashes: _Hashes) -> AsyncIterat
                 hashed = loop.run_in_executor(None, hashes.update, piece)
                 yield piece
                 await hashed
+                del hashed
+            del piece  # not kept while the next one gathers
 
 
 async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Join small chunks into pieces of _GATHER bytes or a little more; a large one passes as is."""
+    """Join small chunks into pieces of _GATHER bytes or a little more; a large one passes as is.
+
+    One that takes long to gather leaves earlier: hundreds of slow clients would fill the memory.
+    """
+    clock = asyncio.get_running_loop().time
     parts: list[bytes] = []
-    size = 0
+    size, began = 0, clock()
     async for chunk in chunks:
         parts.append(chunk)
         size += len(chunk)
-        if size >= _GATHER:
-            yield b"".join(parts)
-            parts, size = [], 0
+        del chunk
+        if size >= _GATHER or (size >= _GATHER_SLOW and clock() - began >= _SLOW_SECONDS):
+            yield _taken(parts)
+            size, began = 0, clock()
     if size:
-        yield b"".join(parts)
+        yield _taken(parts)
+
+
+def _taken(parts: list[bytes]) -> bytes:
+    """Join the parts and forget them: the piece alone is held while it is written."""
+    piece = b"".join(parts)
+    parts.clear()
+    return piece

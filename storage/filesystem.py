@@ -143,6 +143,7 @@ class FilesystemStore:
                 while rest:
                     rest = rest[await _settled(file.write(rest)) :]
             unsynced += len(chunk)
+            del chunk, rest  # not kept while the next one comes
             if unsynced >= CHECKPOINT:
                 unsynced = 0
                 await self._run(self._checkpoint, file.fileno())
