@@ -75,7 +75,8 @@ async def write_hashed(
 ) -> HashedObject:
     """Write `chunks` and digest them on the way: no driver sees bytes that are not hashed.
 
-    Small chunks are gathered into pieces of 512 KiB or more, slow ones of 64 KiB. Raises what `chunks` raises, NoSpace.
+    Small chunks are gathered into pieces of 512 KiB or more, slow ones of 64 KiB or more.
+    Raises what `chunks` raises, NoSpace.
     """
     hashes = _Hashes(algorithms)
     async with closing(_hashing(chunks, hashes)) as pieces:

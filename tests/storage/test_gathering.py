@@ -50,7 +50,7 @@ def only_held() -> Iterator[Callable[[int], Awaitable[None]]]:
 
     async def wait(size: int) -> None:
         async with asyncio.timeout(PATIENCE):
-            while tracemalloc.get_traced_memory()[0] - before > size + PIECE // 2:
+            while tracemalloc.get_traced_memory()[0] - before > size + PIECE // 2:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
     yield wait
