@@ -12,10 +12,6 @@ def configure_logging(level: str) -> None:
     handler.addFilter(_say_cut)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("packhouse").setLevel(level.upper())
-    lines = logging.StreamHandler(sys.stderr)
-    lines.setFormatter(logging.Formatter("%(message)s"))
-    requests = logging.getLogger("packhouse.request")
-    requests.handlers, requests.propagate = [lines], False
     # docker, podman and skopeo try TLS first, and uvicorn warns of each such greeting.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 

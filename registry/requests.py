@@ -6,10 +6,12 @@ header but User-Agent: tokens and upload ids never reach it.
 
 import json
 import logging
+import os
 import re
-import secrets
+import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -85,25 +87,26 @@ class Exchanges:
                 observe(exchange)
 
 
+_json = json.JSONEncoder().encode
+
+
 def log_exchange(exchange: Exchange) -> None:
-    """Write the line of one request."""
-    if log.isEnabledFor(logging.INFO):
-        log.info(
-            json.dumps(
-                {
-                    "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                    "id": exchange.id,
-                    "method": exchange.method,
-                    "path": exchange.path,
-                    "status": exchange.status,
-                    "bytes": exchange.sent,
-                    "ms": round(exchange.seconds * 1000, 2),
-                    "account": exchange.account,
-                    "client": exchange.client,
-                    "agent": exchange.agent,
-                }
-            )
-        )
+    """Write the line of one request; a log that cannot be written fails no request.
+
+    Not through `logging`, which makes a record of twenty fields: that was a sixth of the time of
+    reading a manifest.
+    """
+    if not log.isEnabledFor(logging.INFO):
+        return
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    line = (
+        f'{{"time": "{at}", "id": {_json(exchange.id)}, "method": {_json(exchange.method)}, '
+        f'"path": {_json(exchange.path)}, "status": {exchange.status}, "bytes": {exchange.sent}, '
+        f'"ms": {exchange.seconds * 1000:.2f}, "account": {_json(exchange.account)}, '
+        f'"client": {_json(exchange.client)}, "agent": {_json(exchange.agent)}}}\n'
+    )
+    with suppress(OSError, ValueError):
+        sys.stderr.write(line)
 
 
 def _begin(scope: Scope) -> Exchange:
@@ -113,11 +116,12 @@ def _begin(scope: Scope) -> Exchange:
             given = value
         elif name == b"user-agent":
             agent = value
-    client = scope.get("client")
+    client, raw = scope.get("client"), scope["raw_path"]
+    path = _text(raw)
     return Exchange(
-        id=given.decode() if _ID.fullmatch(given) else secrets.token_hex(8),
+        id=given.decode() if _ID.fullmatch(given) else os.urandom(8).hex(),
         method=scope["method"],
-        path=_UPLOAD.sub("/blobs/uploads/...", _text(scope["raw_path"])),
+        path=_UPLOAD.sub("/blobs/uploads/...", path) if b"/uploads/" in raw else path,
         client=client[0] if client else "",
         agent=_text(agent),
     )

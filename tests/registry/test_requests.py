@@ -2,27 +2,35 @@
 
 import json
 import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.registry.client import Client, refused
 from tests.registry.world import PASSWORD, World
 
+Lines = Callable[[], list[str]]
+
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    logger = logging.getLogger("packhouse.request")
-    logger.addHandler(caplog.handler)
+def lines(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Lines:
+    """What was written since the last look, a line each."""
     caplog.set_level(logging.INFO, logger="packhouse.request")
-    return caplog
+
+    def read() -> list[str]:
+        return capsys.readouterr().err.splitlines()
+
+    return read
 
 
 async def test_the_id_of_an_error_is_in_its_header_body_and_line(
-    world: World, lines: pytest.LogCaptureFixture
+    world: World, lines: Lines
 ) -> None:
     response = await world.client().get("/v2/acme/app/manifests/v1")
     error = refused(response, 404, "MANIFEST_UNKNOWN")
-    line = json.loads(lines.messages[-1])
+    line = json.loads(lines()[-1])
     assert error
     assert response.json()["request_id"] == response.headers["x-request-id"] == line["id"]
     wanted = {"method": "GET", "path": "/v2/acme/app/manifests/v1", "status": 404}
@@ -36,7 +44,7 @@ async def test_an_id_from_the_client_is_kept_if_it_is_one(world: World) -> None:
         assert (response.headers["x-request-id"] == given) is kept
 
 
-async def test_no_secret_reaches_a_line(world: World, lines: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_reaches_a_line(world: World, lines: Lines) -> None:
     token = world.tokens["writer"]
     client = world.client()
     text = await client.token("repository:acme/app:pull,push")
@@ -45,19 +53,18 @@ async def test_no_secret_reaches_a_line(world: World, lines: pytest.LogCaptureFi
     await bearer.put(location, params={"digest": "sha256:" + "0" * 64}, content=b"x")
     await world.client("").get("/token", params={"password": PASSWORD, "scope": token})
     await world.signed_in("writer").get("/token")
-    said = "\n".join(lines.messages)
-    assert len(lines.messages) >= 5
+    written = lines()
+    said = "\n".join(written)
+    assert len(written) >= 5
     upload = location.rpartition("/")[2].partition("?")[0]
     for secret in (token, PASSWORD, upload, token[4:20], text):
         assert secret not in said
 
 
-async def test_a_hostile_header_cannot_forge_a_line(
-    world: World, lines: pytest.LogCaptureFixture
-) -> None:
+async def test_a_hostile_header_cannot_forge_a_line(world: World, lines: Lines) -> None:
     agent = 'x", "status": 200}\t\x1b[31m{"id": "forged'
     await world.client().get("/v2/", headers={"User-Agent": agent})
-    line = lines.messages[-1]
+    line = lines()[-1]
     assert json.loads(line)["agent"] == agent
     assert "\x1b" not in line
     assert "\n" not in line
@@ -75,11 +82,9 @@ async def test_health_and_readiness_need_no_login(world: World) -> None:
     await world.restart()
 
 
-async def test_a_sign_in_is_logged_with_its_account(
-    world: World, lines: pytest.LogCaptureFixture
-) -> None:
+async def test_a_sign_in_is_logged_with_its_account(world: World, lines: Lines) -> None:
     await world.signed_in("reader").get("/token")
-    line = json.loads(lines.messages[-1])
+    line = json.loads(lines()[-1])
     assert (line["path"], line["account"]) == ("/token", "reader")
 
 
@@ -89,3 +94,13 @@ async def test_nothing_is_guessed_about_what_the_site_answers(world: World) -> N
         headers = (await nobody.raw("GET", path)).headers
         assert headers["x-content-type-options"] == "nosniff", path
         assert "Authorization" in headers["vary"], path
+
+
+async def test_a_log_that_cannot_be_written_fails_no_request(
+    world: World, lines: Lines, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert lines() == []
+    closed = (tmp_path / "log").open("w")
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    assert (await world.client().get("/v2/")).status_code == 200
