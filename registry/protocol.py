@@ -19,12 +19,14 @@ class GuardedProtocol(ZeroCopyProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._in_head = False
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
         super().connection_made(transport)
+        self._in_head = True
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -35,8 +37,9 @@ class GuardedProtocol(ZeroCopyProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse, and count what does not end a head."""
         super().data_received(data)
-        if self._head_timer is None:
+        if not self._in_head:
             return
+        self._await_head()
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             if self._answering:
@@ -45,9 +48,9 @@ class GuardedProtocol(ZeroCopyProtocol):
                 self.send_400_response(_TOO_LONG)
 
     def on_message_begin(self) -> None:
-        """Wait for the end of a head that has begun."""
+        """A head begins; most end in the same read, and need no timer."""
         super().on_message_begin()
-        self._await_head()
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         """A head has ended: what follows is its body, or another head.
@@ -71,7 +74,7 @@ class GuardedProtocol(ZeroCopyProtocol):
     def _end_head(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
-        self._head_timer, self._head_bytes = None, 0
+        self._in_head, self._head_timer, self._head_bytes = False, None, 0
 
     def _cut(self) -> None:
         self._head_timer = None

@@ -17,16 +17,25 @@ What each line below guards against was seen or read in the event loop's source:
 import asyncio
 import errno
 import os
+import re
 from asyncio.constants import _SendfileMode
 from typing import IO, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 EXTENSION = "http.response.zerocopysend"
 WINDOW = 4 * 1024 * 1024
 _READ = 1024 * 1024
 _JOINED = 64 * 1024
+_BODILESS = (204, 304)
+_UNUSUAL = (b"connection", b"transfer-encoding")
+_UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no header value may hold: a line break would begin another header."""
 
 
 class ZeroCopyProtocol(HttpToolsProtocol):
@@ -38,38 +47,6 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             cycle.scope.setdefault("extensions", {})[EXTENSION] = {}
         sender: Any = Sender(app, cycle, self.loop)
         super()._start_asgi_task(cycle, sender)
-
-
-class _Cork:
-    """Stands in for a transport while headers and a first body are written, and joins them."""
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._transport = cycle.transport
-        self._held: list[bytes] = []
-        self._closing = False
-
-    def __enter__(self) -> None:
-        self._cycle.transport = self  # type: ignore[assignment]
-
-    def __exit__(self, *error: object) -> None:
-        self._cycle.transport = self._transport
-        if self._held:
-            self._transport.write(b"".join(self._held))
-        if self._closing:
-            self._transport.close()
-
-    def write(self, data: bytes) -> None:
-        """Hold `data`."""
-        self._held.append(data)
-
-    def close(self) -> None:
-        """Close once everything is written."""
-        self._closing = True
-
-    def is_closing(self) -> bool:
-        """Whether the connection ends."""
-        return self._transport.is_closing()
 
 
 class Sender:
@@ -93,15 +70,43 @@ class Sender:
                 return
             head, self._head = self._head, None
             if head is not None:
-                if kind != EXTENSION and len(message.get("body", b"")) <= _JOINED:
-                    with _Cork(self._cycle):
-                        await send(head)
-                        await send(message)
+                if kind != EXTENSION and self._send_whole(head, message):
                     return
                 await send(head)
             await self._send(message, send)
 
         await self._app(scope, receive, sending)
+
+    def _send_whole(self, head: Message, message: Message) -> bool:
+        """Write an answer that is complete and small in one piece; say whether that was done.
+
+        What uvicorn's cycle does with two messages in two writes. It keeps what is unusual: a
+        length that is unknown or wrong, a peer that is gone or slow, a header about the connection.
+        """
+        cycle, body, wire = self._cycle, message.get("body", b""), [STATUS_LINE[head["status"]]]
+        length = None
+        for name, value in head["headers"]:
+            if name == b"content-length":
+                length = int(value)
+            elif name in _UNUSUAL or _UNSAFE.search(value):
+                return False
+            wire += name, b": ", value, b"\r\n"
+        if cycle.scope["method"] == "HEAD":
+            body, length = b"", 0
+        whole = not message.get("more_body") and len(body) <= _JOINED
+        fits = not body if head["status"] in _BODILESS else length == len(body)
+        if not whole or not fits or cycle.disconnected or cycle.flow.write_paused:
+            return False
+        wire.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        wire.append(body)
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.transport.write(b"".join(wire))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
 
     async def _send(self, message: Message, send: Send) -> None:
         if message["type"] != EXTENSION:
