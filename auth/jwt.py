@@ -7,6 +7,7 @@ bearer says who signed in and which names it was fetched for: an upper bound, ne
 import base64
 import secrets
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +103,7 @@ class Bearers:
         self._keys = keys
         self._clock = clock
         self.lifetime = lifetime
-        self._verified: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._verified: OrderedDict[str, tuple[int, Principal]] = OrderedDict()
 
     async def issue(self, who: Principal, access: dict[str, frozenset[str]]) -> str:
         """Sign a token for `who`, bounded to `access` ("repository:NAME" to actions)."""
@@ -132,22 +133,19 @@ class Bearers:
         With `forgive_expiry` one that expired in the last 24 hours is good.
         Raises NotSignedIn.
         """
-        claims = self._verified.get(text) or await self._check_signature(text)
-        seconds = self._clock() // SECOND
-        if claims["exp"] + (FORGIVEN_SECONDS if forgive_expiry else 0) <= seconds:
-            raise NotSignedIn("the bearer token has expired: fetch a new one")
-        account_id, kind, token_id, password_version = claims["packhouse"]
-        return Principal(
-            account_id=account_id,
-            name=claims["sub"],
-            kind=kind,
-            token_id=token_id,
-            password_version=password_version,
-            access={
-                f"{entry['type']}:{entry['name']}": frozenset(entry["actions"])
-                for entry in claims["access"]
-            },
+        expires, who = self._verified.get(text) or self._remember(
+            text, await self._check_signature(text)
         )
+        seconds = self._clock() // SECOND
+        if expires + (FORGIVEN_SECONDS if forgive_expiry else 0) <= seconds:
+            raise NotSignedIn("the bearer token has expired: fetch a new one")
+        return who
+
+    def _remember(self, text: str, claims: dict[str, Any]) -> tuple[int, Principal]:
+        self._verified[text] = claims["exp"], _principal(claims)
+        if len(self._verified) > _CACHED:
+            self._verified.popitem(last=False)
+        return self._verified[text]
 
     async def _check_signature(self, text: str) -> dict[str, Any]:
         try:
@@ -155,7 +153,7 @@ class Bearers:
             key = await self._keys.find(kid, "bearer") if isinstance(kid, str) else None
             if key is None or isinstance(key.secret, bytes):
                 raise NotSignedIn("the bearer token was not signed by this registry")
-            claims: dict[str, Any] = jwt.decode(
+            return jwt.decode(
                 text,
                 key.secret.public_key(),
                 algorithms=[ALGORITHM],
@@ -169,7 +167,18 @@ class Bearers:
             )
         except jwt.PyJWTError as error:
             raise NotSignedIn("the bearer token is not valid: fetch a new one") from error
-        self._verified[text] = claims
-        if len(self._verified) > _CACHED:
-            self._verified.popitem(last=False)
-        return claims
+
+
+def _principal(claims: Mapping[str, Any]) -> Principal:
+    account_id, kind, token_id, password_version = claims["packhouse"]
+    return Principal(
+        account_id=account_id,
+        name=claims["sub"],
+        kind=kind,
+        token_id=token_id,
+        password_version=password_version,
+        access={
+            f"{entry['type']}:{entry['name']}": frozenset(entry["actions"])
+            for entry in claims["access"]
+        },
+    )

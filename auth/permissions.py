@@ -175,7 +175,7 @@ def _role(row: Row | None, who: Principal) -> Role:
 
 
 def _allowed(row: Row, who: Principal, action: Action, role: Role) -> bool:
-    if row["owner_id"] is None or (who.token_id and not action.scope & Scope(row["scopes"] or 0)):
+    if row["owner_id"] is None or (who.token_id and not action.scope.value & (row["scopes"] or 0)):
         return False
     if role >= action.role:
         return True

@@ -6,6 +6,7 @@ Clients send worse than the RFC allows, so nothing here raises: what cannot be r
 """
 
 import re
+from functools import lru_cache
 
 _ELEMENT = re.compile(r'(?:[^",]++|"(?:[^"\\]++|\\.)*+"?+)++', re.DOTALL)
 _PARAMETER = re.compile(r'(?:[^";]++|"(?:[^"\\]++|\\.)*+"?+)++', re.DOTALL)
@@ -16,14 +17,25 @@ _FOREIGN_PARAMETERS = 2
 _EXACT = 3
 
 
+_REMEMBERED = 1000
+_SHORT = 2000
+
+
 def accepts(header: str | None, media_type: str) -> bool:
     """Tell whether an Accept header takes `media_type`; the most specific range decides.
 
     A header that is absent, or holds no media range, accepts everything. A range whose parameters
     `media_type` lacks (`;charset=utf-8`) still asks for the type, but refuses nothing.
     """
+    # A client sends the same header with every request; a long one is not worth the memory.
+    decide = _accepts if len(header or "") < _SHORT else _accepts.__wrapped__
+    return decide(header or "", media_type)
+
+
+@lru_cache(_REMEMBERED)
+def _accepts(header: str, media_type: str) -> bool:
     wanted, parameters = _parsed(media_type)
-    ranges = [_parsed(element) for element in _ELEMENT.findall(header or "")]
+    ranges = [_parsed(element) for element in _ELEMENT.findall(header)]
     ranges = [(name, given) for name, given in ranges if _is_range(name)]
     verdicts = []
     for name, given in ranges:

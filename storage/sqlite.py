@@ -68,12 +68,12 @@ class SqliteDatabase(Database):
 
     async def fetch_one(self, sql: str, *args: Value) -> Row | None:
         self._check_caller()
+        try:
+            return sqlite.fetch_one(self._reader, sql, args)
+        except sqlite3.Error as error:
+            if not sqlite.is_busy(error):
+                raise sqlite.translate(error)  # noqa: B904 - translate() sets the cause
         with _translated():
-            try:
-                return sqlite.fetch_one(self._reader, sql, args)
-            except sqlite3.OperationalError as error:
-                if not sqlite.is_busy(error):
-                    raise
             # Another process recovers the log after a crash: wait for it off the loop.
             return await self._scan(sqlite.fetch_one, sql, args)
 

@@ -126,10 +126,13 @@ def _connect(
     return connection
 
 
+_POSITIONS = tuple(str(position) for position in range(1, 100))
+
+
 def _bind(args: Sequence[Value]) -> dict[str, Value]:
     # By name: a sequence would bind `$2, $1` in the order of appearance.
     check_values(args)
-    return {str(position): value for position, value in enumerate(args, 1)}
+    return dict(zip(_POSITIONS, args, strict=False))
 
 
 def execute(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> int:

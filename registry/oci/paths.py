@@ -4,6 +4,7 @@ The raw path is split at "/" and each segment decoded once, so an encoded slash 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from storage.errors import Invalid, NotFound
@@ -42,8 +43,18 @@ class OciPath:
     reference: str = ""
 
 
+_REMEMBERED = 4000
+_SHORT = 512
+
+
 def parse_path(raw: bytes) -> OciPath:
     """Read a raw path that begins with /v2. Raises NotFound, Invalid."""
+    # The same few are asked for again and again; a long one is not worth the memory.
+    return _parse(raw) if len(raw) < _SHORT else _parse.__wrapped__(raw)
+
+
+@lru_cache(_REMEMBERED)
+def _parse(raw: bytes) -> OciPath:
     if raw in (b"/v2", b"/v2/"):
         return OciPath(BASE)
     if not raw.startswith(b"/v2/"):

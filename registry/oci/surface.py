@@ -96,7 +96,7 @@ class OciSurface:
             headers, forgive_expiry=path.kind == paths.UPLOAD
         )
         scope["state"]["account"] = who.name
-        query = QueryParams(scope["query_string"])
+        query = QueryParams(scope["query_string"]) if scope["query_string"] else _NO_QUERY
         if path.kind in (paths.BASE, paths.CATALOG):
             if method not in ("GET", "HEAD"):
                 raise NotAllowed("this path answers GET and HEAD", headers={"Allow": "GET, HEAD"})
@@ -152,6 +152,7 @@ class OciSurface:
         return {"WWW-Authenticate": challenge, "Cache-Control": "no-store"}
 
 
+_NO_QUERY = QueryParams()
 _NOWHERE = RepositoryName("packhouse", ("catalog",))
 
 
