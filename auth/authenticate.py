@@ -72,13 +72,8 @@ class Authenticator:
         return await self._bearers.verify(value, forgive_expiry=forgive_expiry)
 
     async def _basic(self, value: str, *, door: bool) -> Principal:
-        try:
-            name, separator, secret = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, ValueError) as error:
-            raise NotSignedIn("the Basic credentials cannot be decoded") from error
-        if not separator:
-            raise NotSignedIn("Basic credentials are user:password in base64")
-        if secret[:4] in KINDS.values() and looks_like_token(secret):
+        name, secret = _read_basic(value)
+        if _is_token(secret):
             return await self._token(secret)
         if not door:
             raise NotSignedIn(
@@ -104,3 +99,29 @@ class Authenticator:
             kind=account.kind,
             password_version=account.password_version,
         )
+
+
+def password_user(headers: Mapping[str, str]) -> str | None:
+    """Return the user whose password these headers hold; None for any other credentials."""
+    scheme, _, value = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        name, secret = _read_basic(value.strip())
+    except NotSignedIn:
+        return None
+    return None if _is_token(secret) else name
+
+
+def _read_basic(value: str) -> tuple[str, str]:
+    try:
+        name, separator, secret = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError) as error:
+        raise NotSignedIn("the Basic credentials cannot be decoded") from error
+    if not separator:
+        raise NotSignedIn("Basic credentials are user:password in base64")
+    return name, secret
+
+
+def _is_token(secret: str) -> bool:
+    return secret[:4] in KINDS.values() and looks_like_token(secret)

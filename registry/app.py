@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from registry.background import GarbageCollection, holder
 from registry.blobs import Blobs
 from registry.catalog import Catalog
 from registry.config import Config
+from registry.debts import Debts
 from registry.deletion import Deletion
 from registry.gc import Collector
 from registry.health import Health
@@ -34,9 +36,11 @@ from registry.packages import Packages
 from registry.pages import home
 from registry.paths import check_path
 from registry.proxies import Proxies
+from registry.rate_limits import RateLimits
 from registry.requests import Exchanges, exchange_of, log_exchange
 from registry.restoration import Restoration
 from registry.retention import Retention
+from registry.sign_in_limits import SignInLimits
 from registry.startup import forget_first_login
 from registry.upload_ids import UploadIds
 from registry.uploads import UploadLimits, Uploads
@@ -120,9 +124,27 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
     )
 
 
-def build_app(config: Config) -> ASGIApp:
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What requests are counted in: one pair of tables for all workers of a server."""
+
+    debts: Debts
+    known: Debts
+
+    @classmethod
+    def alone(cls) -> Self:
+        """Count for this process alone."""
+        return cls(Debts.alone(), Debts.alone())
+
+    @classmethod
+    def shared(cls) -> Self:
+        """Count for all processes that are given this one while they are spawned."""
+        return cls(Debts.shared(), Debts.shared())
+
+
+def build_app(config: Config, counts: Counts | None = None) -> ASGIApp:
     """Return the application; its lifespan opens the services."""
-    return Application(config)
+    return Application(config, counts or Counts.alone())
 
 
 class Application:
@@ -130,8 +152,9 @@ class Application:
 
     _surface: ASGIApp
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, counts: Counts) -> None:
         self._config = config
+        self._counts = counts
         self._router = Router(lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,15 +168,15 @@ class Application:
     async def _lifespan(self, _: Router) -> AsyncIterator[None]:
         async with open_services(self._config) as services:
             await services.keys.load()
-            self._surface = build_surface(services)
+            self._surface = build_surface(services, self._counts)
             interval = self._config.gc_interval_seconds
             async with GarbageCollection(services.collector, services.leases, interval).running():
                 yield
 
 
-def build_surface(services: Services) -> ASGIApp:
+def build_surface(services: Services, counts: Counts | None = None) -> ASGIApp:
     """Return what answers requests: the OCI surface below /v2, and the site's own routes."""
-    config = services.config
+    config, counts = services.config, counts or Counts.alone()
     oci = OciSurface(
         Handlers(
             blobs=services.blobs,
@@ -167,9 +190,16 @@ def build_surface(services: Services) -> ASGIApp:
         services.authenticator,
         services.permissions,
         services.catalog,
+        RateLimits(counts.debts, config.pulls_per_minute, config.writes_per_minute),
         config.public_url,
         config.idle_seconds,
     )
+    exchanges = Exchanges(Dispatch(oci, _build_site(services, counts)), [log_exchange])
+    return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
+
+
+def _build_site(services: Services, counts: Counts) -> ASGIApp:
+    config = services.config
     tokens = TokenService(
         services.authenticator,
         services.permissions,
@@ -177,18 +207,19 @@ def build_surface(services: Services) -> ASGIApp:
         services.clock,
         lambda who: forget_first_login(config, who.name),
     )
+    sign_ins = SignInLimits(
+        counts.debts, counts.known, config.tokens_per_minute, config.wrong_passwords
+    )
     health = Health(services.database)
-    site = Starlette(
+    return Starlette(
         routes=[
             Route("/", home),
-            Route("/token", tokens.token, methods=["GET"]),
+            Route("/token", sign_ins.door(tokens.token), methods=["GET"]),
             Route("/healthz", health.alive),
             Route("/readyz", health.ready),
         ],
         exception_handlers={PackhouseError: _render_site_error},
     )
-    exchanges = Exchanges(Dispatch(oci, site), [log_exchange])
-    return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
 
 
 SITE_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"vary", b"Authorization"))

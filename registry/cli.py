@@ -5,10 +5,11 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from registry import commands
-from registry.app import Services, build_app, open_services
+from registry.app import Counts, Services, build_app, open_services
 from registry.config import Config, ConfigError, from_environment
 from registry.logs import configure_logging
 from registry.self_signed import with_certificate
@@ -73,7 +74,7 @@ def _serve(options: argparse.Namespace) -> int:
     prepare_directory(config.directory)
     with lock_directory(config.directory):
         config = with_certificate(config)
-        supervisor = Supervisor(config, build_app)
+        supervisor = Supervisor(config, partial(build_app, counts=Counts.shared()))
         sockets = supervisor.listen()
         prepare_database(config)
         return supervisor.run(sockets, lambda found: _welcome(config, found))

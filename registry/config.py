@@ -190,6 +190,30 @@ class Config:
         "bytes",
         "Free space below which uploads end with 507; -1 is the larger of 1 GiB and 2 %.",
     )
+    pulls_per_minute: int = _key(
+        0,
+        _whole(0, 10**6),
+        "manifests",
+        "Manifests an account may GET in a minute, and who is nobody by address; 0: no limit.",
+    )
+    writes_per_minute: int = _key(
+        60_000,
+        _whole(0, 10**6),
+        "requests",
+        "Uploads, manifests and deletions an account may begin in a minute; 0: no limit.",
+    )
+    tokens_per_minute: int = _key(
+        60_000,
+        _whole(0, 10**6),
+        "requests",
+        "Answers of /token in a minute, by account, else by address; 0: no limit.",
+    )
+    wrong_passwords: int = _key(
+        100,
+        _whole(0, 10**6),
+        "sign-ins",
+        "Wrong passwords from an address in 5 minutes, a tenth for one account; 0: no limit.",
+    )
     log_level: str = _key("info", _level, "level", "debug, info, warning or error.")
 
     @property

@@ -1,10 +1,12 @@
 """One request to the OCI surface, and the headers all of its answers share."""
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers, QueryParams
+from starlette.responses import Response
 
 from auth.principals import Principal
 from registry.body import Body
@@ -26,6 +28,7 @@ class Call:
     query: QueryParams
     who: Principal
     body: Body
+    client: str = ""
 
     @property
     def head(self) -> bool:
@@ -47,6 +50,10 @@ class Call:
         if not (value.isascii() and value.isdigit()):
             raise Invalid(f"the query parameter {name!r} is not a whole number")
         return _MAX_NUMBER if len(value) > 10 else min(int(value), _MAX_NUMBER)
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+"""Answers the calls of one endpoint."""
 
 
 def base_url(public_url: str, scheme: str, host: str) -> str:

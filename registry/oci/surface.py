@@ -1,7 +1,7 @@
 """The ASGI application of /v2/: authenticate, find the endpoint, answer, render every error."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, QueryParams
@@ -17,10 +17,11 @@ from auth.routes import CATALOG as CATALOG_SCOPE
 from registry.body import Body
 from registry.catalog import Catalog
 from registry.oci import paths
-from registry.oci.call import Call, base_url, next_link
+from registry.oci.call import Call, Handler, base_url, next_link
 from registry.oci.errors import render_error, render_failure
 from registry.oci.handlers import Handlers
 from registry.paths import check_path
+from registry.rate_limits import RateLimits
 from registry.requests import exchange_of
 from storage.errors import Denied, Invalid, NotAllowed, PackhouseError, Unauthenticated
 from storage.names import OneComponentName, RepositoryName, parse_repository
@@ -33,8 +34,6 @@ COMMON_HEADERS = (
     (b"vary", b"Authorization"),
     (b"x-content-type-options", b"nosniff"),
 )
-
-Handler = Callable[[Call], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,7 @@ class OciSurface:
         authenticator: Authenticator,
         permissions: Permissions,
         catalog: Catalog,
+        limits: RateLimits,
         public_url: str,
         idle_seconds: float,
     ) -> None:
@@ -62,7 +62,7 @@ class OciSurface:
         self._catalog = catalog
         self._public_url = public_url
         self._idle_seconds = idle_seconds
-        self.endpoints = _endpoints(handlers)
+        self.endpoints = _endpoints(handlers, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
@@ -109,7 +109,8 @@ class OciSurface:
             allowed = ", ".join(m for kind, m in self.endpoints if kind == path.kind)
             raise NotAllowed(f"this path answers {allowed}", headers={"Allow": allowed})
         body = Body(receive, content_length(headers), self._idle_seconds)
-        call = Call(method, repository, path.reference, headers, query, who, body)
+        client = exchange_of(scope).client
+        call = Call(method, repository, path.reference, headers, query, who, body, client)
         return await endpoint.handler(call)
 
     async def _base(self, who: Principal) -> Response:
@@ -186,21 +187,23 @@ def content_length(headers: Headers) -> int | None:
     return int(value) if value.isascii() and value.isdigit() else None
 
 
-def _endpoints(handlers: Handlers) -> dict[tuple[str, str], Endpoint]:
+def _endpoints(handlers: Handlers, limits: RateLimits) -> dict[tuple[str, str], Endpoint]:
     read, write, delete = Action.PULL, Action.PUSH, Action.DELETE
+    get_manifest = limits.pulling(handlers.get_manifest)
+    put_manifest = limits.writing(handlers.put_manifest, completes=True)
     return {
         (paths.BLOB, "GET"): Endpoint(read, handlers.get_blob),
         (paths.BLOB, "HEAD"): Endpoint(read, handlers.get_blob),
-        (paths.BLOB, "DELETE"): Endpoint(delete, handlers.delete_blob),
-        (paths.UPLOADS, "POST"): Endpoint(write, handlers.start_upload),
+        (paths.BLOB, "DELETE"): Endpoint(delete, limits.writing(handlers.delete_blob)),
+        (paths.UPLOADS, "POST"): Endpoint(write, limits.writing(handlers.start_upload)),
         (paths.UPLOAD, "GET"): Endpoint(write, handlers.get_upload),
         (paths.UPLOAD, "PATCH"): Endpoint(write, handlers.append_upload),
         (paths.UPLOAD, "PUT"): Endpoint(write, handlers.finish_upload),
         (paths.UPLOAD, "DELETE"): Endpoint(write, handlers.cancel_upload),
-        (paths.MANIFEST, "GET"): Endpoint(read, handlers.get_manifest),
-        (paths.MANIFEST, "HEAD"): Endpoint(read, handlers.get_manifest),
-        (paths.MANIFEST, "PUT"): Endpoint(write, handlers.put_manifest),
-        (paths.MANIFEST, "DELETE"): Endpoint(delete, handlers.delete_manifest),
+        (paths.MANIFEST, "GET"): Endpoint(read, get_manifest),
+        (paths.MANIFEST, "HEAD"): Endpoint(read, get_manifest),
+        (paths.MANIFEST, "PUT"): Endpoint(write, put_manifest),
+        (paths.MANIFEST, "DELETE"): Endpoint(delete, limits.writing(handlers.delete_manifest)),
         (paths.TAGS, "GET"): Endpoint(read, handlers.list_tags),
         (paths.TAGS, "HEAD"): Endpoint(read, handlers.list_tags),
         (paths.REFERRERS, "GET"): Endpoint(read, handlers.list_referrers),

@@ -96,12 +96,12 @@ def populate(registry: Registry) -> None:
 
 
 @contextmanager
-def running(home: Path, *, tls: bool = False) -> Iterator[Registry]:
+def running(home: Path, *, tls: bool = False, **settings: str) -> Iterator[Registry]:
     """Serve on a free port of 127.0.0.1, with everything below `home`."""
     data, log = home / "data", home / "server.log"
     options = ["--tls", ",".join(map(str, make_certificate(home)))] if tls else []
     command = [PACKHOUSE, "serve", "--data", data, "--host", "127.0.0.1", "--port", "0", *options]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **settings}
     with (
         log.open("wb") as file,
         subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process,
