@@ -90,7 +90,6 @@ class Backup:
             await asyncio.to_thread(shutil.rmtree, snapshot)
         else:
             raise Conflict("objects were removed faster than they could be copied: try again")
-        progress.finish()
         manifest = {
             "format": FORMAT,
             "complete": True,

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import fcntl
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from registry.fsck import SUM_BLOBS, Fsck, Position
 from registry.progress import Progress, shown_size
 from registry.restore import Restored
 from registry.startup import lock_directory, prepare_database, prepare_directory
+from registry.tables import print_document, print_rows
 from storage.errors import Conflict
 
 
@@ -64,9 +64,10 @@ async def check_files(services: Services, options: argparse.Namespace) -> int:
         )
         if run.position.checked:
             print("fsck: going on where the last run was interrupted", file=sys.stderr)
-        total = 0 if options.quick else await run.remaining()
+        total = None if options.quick else await run.remaining()
         try:
-            position = await run.run(Progress("fsck", total, sys.stderr))
+            with Progress("fsck", total, sys.stderr) as progress:
+                position = await run.run(progress)
         except asyncio.CancelledError:
             print("fsck: interrupted; the same command goes on from here", file=sys.stderr)
             raise
@@ -79,11 +80,11 @@ async def make_backup(services: Services, options: argparse.Namespace) -> int:
     config, source = services.config, services.database
     with _alone(config.directory / "backup.lock", "another backup runs: wait for its end"):
         row = await source.fetch_one(SUM_BLOBS, 0)
-        progress = Progress("backup", 0 if row is None else row["bytes"], sys.stderr)
         run = Backup(config, source, services.store, services.clock, options.directory)
-        manifest = await run.run(progress)
+        with Progress("backup", 0 if row is None else row["bytes"], sys.stderr) as progress:
+            manifest = await run.run(progress)
     if options.json:
-        print(json.dumps(manifest))
+        print_document(manifest)
     objects = manifest["objects"]
     for digest in objects["missing"]:
         print(f"missing\t{digest}\tits bytes could not be copied: run fsck", file=sys.stderr)
@@ -106,7 +107,7 @@ def restore_backup(options: argparse.Namespace) -> int:
         restored = asyncio.run(_bring_objects(options.directory, manifest, config))
         restoring.finish(config)
     if options.json:
-        print(json.dumps(asdict(restored)))
+        print_document(asdict(restored))
     for digest in restored.damaged:
         print(f"damaged\t{digest}\tnot in the backup: push it again", file=sys.stderr)
     print(
@@ -124,11 +125,10 @@ async def _check_restore(source: Path, config: Config) -> dict[str, Any]:
 
 
 async def _bring_objects(source: Path, manifest: dict[str, Any], config: Config) -> Restored:
-    progress = Progress("restore", manifest["objects"]["bytes"], sys.stderr)
     async with open_services(config) as services:
-        return await restoring.Restore(
-            services.database, services.store, services.clock, source
-        ).run(progress)
+        run = restoring.Restore(services.database, services.store, services.clock, source)
+        with Progress("restore", manifest["objects"]["bytes"], sys.stderr) as progress:
+            return await run.run(progress)
 
 
 def _print_position(position: Position, *, as_json: bool) -> None:
@@ -136,11 +136,18 @@ def _print_position(position: Position, *, as_json: bool) -> None:
     if as_json:
         shown = [asdict(finding) for finding in findings]
         answer = {"ok": not position.wrong, "checked": checked, "found": position.found}
-        print(json.dumps({**answer, "findings": shown}))
+        print_document({**answer, "findings": shown})
         return
-    for finding in findings:
-        words = (finding.kind, finding.digest or finding.key, finding.detail)
-        print("\t".join([*words, " ".join(finding.repositories)]).rstrip())
+    rows = [
+        {
+            "kind": finding.kind,
+            "what": finding.digest or finding.key,
+            "detail": finding.detail,
+            "repositories": " ".join(finding.repositories),
+        }
+        for finding in findings
+    ]
+    print_rows(rows, as_json=False)
     counted = ", ".join(f"{number} {what}" for what, number in checked.items()) or "nothing"
     print(f"fsck: {position.found} findings in {counted}", file=sys.stderr)
 

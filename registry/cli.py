@@ -1,8 +1,13 @@
-"""The command line: `packhouse COMMAND`. Exit status 0, 1 (failed), 2 (usage or configuration)."""
+"""The command line: `packhouse COMMAND`. Answers go to standard output, all else to standard error.
+
+Exit status: 0 done; 1 refused, or a problem was found; 2 wrong usage or configuration; 130 and 143
+ended by Ctrl-C and SIGTERM.
+"""
 
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -10,7 +15,9 @@ from typing import Any
 
 from registry import commands
 from registry.app import Counts, Services, build_app, open_services
+from registry.completion import add_completion
 from registry.config import Config, ConfigError, from_environment
+from registry.examples import add_examples
 from registry.logs import configure_logging
 from registry.self_signed import with_certificate
 from registry.startup import (
@@ -47,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except asyncio.CancelledError:
+        return 143
     return status
 
 
@@ -63,6 +72,10 @@ def _run_command(options: argparse.Namespace) -> int:
 
 async def _with_services(config: Config, options: argparse.Namespace) -> int:
     command: Command = options.command
+    task = asyncio.current_task()
+    if task is not None:
+        # Ends like Ctrl-C: leases are given back, positions kept, the cursor is shown again.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with open_services(config) as services:
         return await command(services, options) or 0
 
@@ -109,7 +122,12 @@ def build_parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="configuration file (YAML)")
     common.add_argument("--data", metavar="DIR", help="data directory")
-    parser = argparse.ArgumentParser(prog="packhouse", description="An OCI registry and more.")
+    parser = argparse.ArgumentParser(
+        prog="packhouse",
+        description="An OCI registry and more.",
+        epilog="Lists are tables on a terminal and tab-separated lines in a pipe; --json prints "
+        "one document. Exit status: 0 done, 1 refused or a problem found, 2 wrong usage.",
+    )
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = groups.add_parser("serve", parents=[common], help="run the registry")
@@ -127,4 +145,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(run=_check)
     commands.add_all(groups, common)
+    add_completion(groups, build_parser)
+    add_examples(parser)
     return parser

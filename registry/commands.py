@@ -2,7 +2,6 @@
 
 import argparse
 import getpass
-import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from registry.app import Services
 from registry.care import add_care
 from registry.maintenance import add_deletions, add_gc
 from registry.startup import forget_first_login
-from registry.tables import print_rows
+from registry.tables import print_document, print_records, print_rows
 from storage.clock import SECOND, rfc3339
 from storage.errors import Invalid
 from storage.names import parse_tag
@@ -46,7 +45,7 @@ def _add_users(groups: Any, common: argparse.ArgumentParser) -> None:
         switch.add_argument("name")
         switch.set_defaults(command=user_switch, enable=word == "enable")
     listing = user.add_parser("list", parents=[common], help="list users and organizations")
-    listing.add_argument("--json", action="store_true")
+    listing.add_argument("--json", action="store_true", help="print one JSON document")
     listing.set_defaults(command=user_list)
 
 
@@ -92,10 +91,11 @@ def _add_tokens(groups: Any, common: argparse.ArgumentParser) -> None:
         help="read, write, delete, admin, split by commas (default: read,write)",
     )
     create.add_argument("--expires", metavar="30d", help="lifetime in s, m, h or d; or never")
+    create.add_argument("--json", action="store_true", help="print its id, text and end as JSON")
     create.set_defaults(command=token_create)
     listing = token.add_parser("list", parents=[common], help="list an account's tokens")
     listing.add_argument("--user", default="admin")
-    listing.add_argument("--json", action="store_true")
+    listing.add_argument("--json", action="store_true", help="print one JSON document")
     listing.set_defaults(command=token_list)
     revoke = token.add_parser("revoke", parents=[common], help="end a token at once")
     revoke.add_argument("id", type=int)
@@ -107,11 +107,11 @@ def _add_packages(groups: Any, common: argparse.ArgumentParser) -> None:
         required=True, metavar="ACTION"
     )
     listing = package.add_parser("list", parents=[common], help="list packages")
-    listing.add_argument("--json", action="store_true")
+    listing.add_argument("--json", action="store_true", help="print one JSON document")
     listing.set_defaults(command=package_list)
     show = package.add_parser("show", parents=[common], help="show a package and its tags")
     show.add_argument("repository", metavar="OWNER/NAME")
-    show.add_argument("--json", action="store_true")
+    show.add_argument("--json", action="store_true", help="print one JSON document")
     show.set_defaults(command=package_show)
     visibility = package.add_parser("visibility", parents=[common], help="who may pull it")
     visibility.add_argument("repository", metavar="OWNER/NAME")
@@ -120,7 +120,7 @@ def _add_packages(groups: Any, common: argparse.ArgumentParser) -> None:
     history = package.add_parser("history", parents=[common], help="who moved a tag when")
     history.add_argument("repository", metavar="OWNER/NAME")
     history.add_argument("--tag", help="one tag (default: all)")
-    history.add_argument("--json", action="store_true")
+    history.add_argument("--json", action="store_true", help="print one JSON document")
     history.set_defaults(command=package_history)
     link = package.add_parser("link", parents=[common], help="link it to a project")
     link.add_argument("repository", metavar="OWNER/NAME")
@@ -214,7 +214,10 @@ async def token_create(services: Services, options: argparse.Namespace) -> None:
         account_id, kind, options.name, scope, expires_at, project_id
     )
     print(f"token {made.id} of {whose}: shown this once", file=sys.stderr)
-    print(made.text)
+    if options.json:
+        print_document({"id": made.id, "token": made.text, "expires": _time(expires_at)})
+    else:
+        print(made.text)
 
 
 async def token_list(services: Services, options: argparse.Namespace) -> None:
@@ -257,19 +260,21 @@ async def package_list(services: Services, options: argparse.Namespace) -> None:
 async def package_show(services: Services, options: argparse.Namespace) -> None:
     """Show a package and its tags."""
     row = await services.packages.get(options.repository)
-    tags = [
-        {
-            "tag": tag["name"],
-            "digest": tag["digest"],
-            "updated": rfc3339(tag["updated_at"]),
-        }
-        for tag in await services.packages.tags(row["id"])
-    ]
+    tags: list[dict[str, Any]] = []
+    while page := await services.packages.tags(row["id"], tags[-1]["tag"] if tags else ""):
+        tags += [
+            {"tag": tag["name"], "digest": tag["digest"], "updated": rfc3339(tag["updated_at"])}
+            for tag in page
+        ]
     if options.json:
-        print(json.dumps({**_package(row), "tags": tags}))
-        return
-    print_rows([_package(row)], as_json=False)
-    print_rows(tags, as_json=False)
+        print_document({**_package(row), "tags": tags})
+    elif sys.stdout.isatty():
+        print_rows([_package(row)], as_json=False)
+        print()
+        print_rows(tags, as_json=False)
+    else:
+        print_records([_package(row)], "package")
+        print_records(tags, "tag")
 
 
 async def package_history(services: Services, options: argparse.Namespace) -> None:

@@ -166,8 +166,6 @@ class Fsck:
         except BaseException:
             await asyncio.to_thread(self._save)
             raise
-        finally:
-            progress.finish()
         self._file.unlink(missing_ok=True)
         return self.position
 

@@ -1,9 +1,9 @@
 """Commands about what goes and what stays: gc, why, and packages deleted, restored and purged."""
 
 import argparse
-import json
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -12,12 +12,14 @@ from registry.app import Services
 from registry.background import LEASE_SECONDS, summary
 from registry.explain import Explainer, Fact
 from registry.gc import LEASE
+from registry.leases import Term
 from registry.preview import Preview
+from registry.progress import Progress
 from registry.restoration import ListedDeletion, Restored
-from registry.tables import print_rows
+from registry.tables import plain, print_document, print_records, print_rows
 from storage.clock import rfc3339
 from storage.digest import Digest
-from storage.errors import Conflict, Unavailable
+from storage.errors import Conflict, PackhouseError, Unavailable
 from storage.names import parse_repository, parse_tag
 
 
@@ -25,11 +27,11 @@ def add_gc(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add `gc` and `why`."""
     gc = groups.add_parser("gc", parents=[common], help="remove what nobody needs, now")
     gc.add_argument("--dry-run", action="store_true", help="say what would go and why")
-    gc.add_argument("--json", action="store_true")
+    gc.add_argument("--json", action="store_true", help="print one JSON document")
     gc.set_defaults(command=collect)
     why = groups.add_parser("why", parents=[common], help="say who holds a blob or manifest")
     why.add_argument("subject", metavar="DIGEST", help="a digest, or the key of an object")
-    why.add_argument("--json", action="store_true")
+    why.add_argument("--json", action="store_true", help="print one JSON document")
     why.set_defaults(command=explain)
 
 
@@ -52,7 +54,7 @@ def add_deletions(package: Any, common: argparse.ArgumentParser) -> None:
     delete.set_defaults(command=package_delete)
     restore.set_defaults(command=package_restore)
     purge.set_defaults(command=package_purge)
-    listing.add_argument("--json", action="store_true")
+    listing.add_argument("--json", action="store_true", help="print one JSON document")
     listing.set_defaults(command=package_deletions)
 
 
@@ -68,29 +70,43 @@ async def collect(services: Services, options: argparse.Namespace) -> None:
     term = await services.leases.acquire(LEASE, LEASE_SECONDS, steal=True)
     if term is None:
         raise Unavailable("the lease of garbage collection could not be taken")
+    try:
+        removed = await _collect_all(services, term)
+    finally:
+        # Interrupted too: a server would wait for the rest of our term. If the database is gone,
+        # the term runs out by itself.
+        with suppress(PackhouseError):
+            await term.release()
+    if options.json:
+        print_document({"removed": dict(removed)})
+
+
+async def _collect_all(services: Services, term: Term) -> Counter[str]:
     removed: Counter[str] = Counter()
     finished = False
-    while not finished:
-        done = await services.collector.round(term)
-        removed, finished = removed + done.removed, done.finished
-        if any(done.removed.values()):
-            print(f"gc removed {summary(done.removed)}", file=sys.stderr)
-    await term.release()
-    if options.json:
-        print(json.dumps({"removed": dict(removed)}))
+    with Progress("gc", None, sys.stderr) as progress:
+        while not finished:
+            done = await services.collector.round(term)
+            removed, finished = removed + done.removed, done.finished
+            if any(done.removed.values()):
+                progress.say(f"gc removed {summary(done.removed)}")
+    return removed
 
 
 async def explain(services: Services, options: argparse.Namespace) -> int:
     """Say what holds a digest; the status is 1 when nothing does."""
     explainer = Explainer(services.database, services.collector.retention)
     found = await explainer.why(options.subject)
+    facts = [_fact(fact) for fact in found.facts]
     if options.json:
-        facts = [_fact(fact) for fact in found.facts]
-        print(json.dumps({"subject": found.subject, "facts": facts}))
+        print_document({"subject": found.subject, "facts": facts})
+    elif sys.stdout.isatty():
+        print("\n".join([found.subject, *(f"  {plain(fact.text)}" for fact in found.facts)]))
     else:
-        lines = [fact.text for fact in found.facts] or ["nothing here knows it"]
-        print("\n".join([found.subject, *(f"  {line}" for line in lines)]))
-    return 0 if found.facts else 1
+        print_records(facts)
+    if not facts:
+        print(f"packhouse: nothing here knows {found.subject}", file=sys.stderr)
+    return 0 if facts else 1
 
 
 async def package_delete(services: Services, options: argparse.Namespace) -> None:
@@ -99,19 +115,30 @@ async def package_delete(services: Services, options: argparse.Namespace) -> Non
     account = await services.accounts.get(options.by, "user")
     who = Principal(account.id, account.name, "user")
     await services.packages.get(options.repository)
+    undo = f"packhouse package restore {name}"
     if options.digest is not None:
         await services.deletion.delete_manifest(who, name, Digest.parse(options.digest))
     elif options.tag is not None:
         await services.deletion.delete_tag(who, name, parse_tag(options.tag))
     else:
-        done = await services.packages.delete(options.repository, account.id)
-        print(
-            f"{name} deleted: {done.manifests} manifests, {done.tags} tags (deletion {done.id})",
-            file=sys.stderr,
-        )
-        if not done.complete:
-            raise Conflict(f"{name} was pushed to meanwhile, and is back with what was left")
-    print(f"undo it with: packhouse package restore {name} --deletion N", file=sys.stderr)
+        await _delete_all(services, options.repository, account.id)
+        print(f"undo it with: {undo}", file=sys.stderr)
+        return
+    print(
+        f"undo it with: {undo} --deletion N (the last of 'packhouse package deletions {name}')",
+        file=sys.stderr,
+    )
+
+
+async def _delete_all(services: Services, name: str, by: int) -> None:
+    with Progress("delete", None, sys.stderr):
+        done = await services.packages.delete(name, by)
+    print(
+        f"{name} deleted: {done.manifests} manifests, {done.tags} tags (deletion {done.id})",
+        file=sys.stderr,
+    )
+    if not done.complete:
+        raise Conflict(f"{name} was pushed to meanwhile, and is back with what was left")
 
 
 async def package_restore(services: Services, options: argparse.Namespace) -> int:
@@ -125,7 +152,8 @@ async def package_restore(services: Services, options: argparse.Namespace) -> in
                 f"{options.repository} is not deleted as a whole: choose one of "
                 f"'packhouse package deletions {options.repository}' with --deletion"
             )
-    restored = await services.restoration.restore(options.repository, deletion_id, account.id)
+    with Progress("restore", None, sys.stderr):
+        restored = await services.restoration.restore(options.repository, deletion_id, account.id)
     _print_restored(restored)
     return 1 if restored.conflicts else 0
 
@@ -134,21 +162,33 @@ async def package_purge(services: Services, options: argparse.Namespace) -> None
     """End what can still be restored: of one deletion, or of a deleted package."""
     account = await services.accounts.get(options.by, "user")
     restoration, count = services.restoration, 1
-    if options.deletion is None:
-        count = await restoration.purge_package(options.repository, account.id)
-    else:
-        await restoration.purge(options.repository, options.deletion, account.id)
+    listed = await _list_deletions(services, options.repository)
+    if options.deletion is not None:
+        listed = [found for found in listed if found.id == options.deletion]
+    total = sum(found.manifests for found in listed)
+    with Progress("purge", total, sys.stderr, "manifests") as progress:
+        if options.deletion is None:
+            count = await restoration.purge_package(
+                options.repository, account.id, progress.advance
+            )
+        else:
+            await restoration.purge(
+                options.repository, options.deletion, account.id, progress.advance
+            )
     print(f"{count} deletions purged: gc removes what they held", file=sys.stderr)
 
 
 async def package_deletions(services: Services, options: argparse.Namespace) -> None:
     """List the deletions of a package, oldest first."""
-    rows: list[dict[str, Any]] = []
-    after = 0
-    while page := await services.restoration.list(options.repository, after):
-        after = page[-1].id
-        rows += [_deletion(listed) for listed in page]
-    print_rows(rows, as_json=options.json)
+    listed = await _list_deletions(services, options.repository)
+    print_rows([_deletion(found) for found in listed], as_json=options.json)
+
+
+async def _list_deletions(services: Services, repository: str) -> list[ListedDeletion]:
+    found: list[ListedDeletion] = []
+    while page := await services.restoration.list(repository, found[-1].id if found else 0):
+        found += page
+    return found
 
 
 def _deletion(listed: ListedDeletion) -> dict[str, Any]:

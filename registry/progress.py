@@ -1,44 +1,110 @@
 """How far long work is: a bar on a terminal, plain lines in a log."""
 
 import asyncio
-from typing import TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
-_WIDTH = 30
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.text import Text
+
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 class Progress:
-    """Counts bytes of a total, and says so when a percentage (a log: a tenth) is full."""
+    """Counts bytes, or things, of a total; in a log it says so when another tenth is done.
 
-    def __init__(self, what: str, total: int, out: TextIO) -> None:
+    A total of None is work whose end nobody knows: the bar says that it goes on, a log nothing.
+    """
+
+    def __init__(self, what: str, total: int | None, out: TextIO, unit: str = "bytes") -> None:
         self._what = what
         self._total = total
         self._out = out
-        self._bar = out.isatty()
+        self._unit = unit
         self._done = 0
-        self._shown = 0
+        self._tenths = 0
+        self._bars = _bars(out, unit, counted=total is not None) if out.isatty() else None
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._bars.start()
+            self._bars.add_task(self._what, total=self._total)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
 
     def advance(self, amount: int) -> None:
-        """Count `amount` more bytes."""
+        """Count `amount` more."""
         self._done += amount
-        percent = min(100, self._done * 100 // max(self._total, 1))
-        if percent >= self._shown + (1 if self._bar else 10):
-            self._shown = percent
-            self._show(percent)
+        if self._total is None:
+            return
+        done = min(self._done, self._total)
+        if self._bars is not None:
+            for task in self._bars.task_ids:
+                self._bars.update(task, completed=done)
+            return
+        percent = 100 if done == self._total else done * 100 // self._total
+        if percent // 10 > self._tenths:
+            self._tenths = percent // 10
+            counted = f"{self._amount(done)} of {self._amount(self._total)}"
+            self.say(f"{self._what}: {percent} % ({counted})")
 
-    def finish(self) -> None:
-        """End the bar's line."""
-        if self._bar and self._shown:
-            print(file=self._out, flush=True)
-
-    def _show(self, percent: int) -> None:
-        counted = f"{shown_size(min(self._done, self._total))} of {shown_size(self._total)}"
-        if self._bar:
-            bar = ("#" * (percent * _WIDTH // 100)).ljust(_WIDTH, ".")
-            print(f"\r{self._what} [{bar}] {percent:3} %  {counted} ", end="", file=self._out)
-            self._out.flush()
+    def say(self, line: str) -> None:
+        """Write a line; on a terminal it stands above the bar."""
+        if self._bars is not None:
+            self._bars.console.print(Text(line))
         else:
-            print(f"{self._what}: {percent} % ({counted})", file=self._out, flush=True)
+            print(line, file=self._out, flush=True)
+
+    def _amount(self, count: int) -> str:
+        return shown_size(count) if self._unit == "bytes" else f"{count} {self._unit}"
+
+
+class _Counted(ProgressColumn):
+    """How much of how much."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Return the text of the column."""
+        done, total = int(task.completed), int(task.total or 0)
+        if self._unit == "bytes":
+            return Text(f"{shown_size(done)} of {shown_size(total)}")
+        return Text(f"{done} of {total} {self._unit}")
+
+
+def _bars(out: TextIO, unit: str, *, counted: bool) -> Bars:
+    what = TextColumn("{task.description}", markup=False)
+    shown: list[ProgressColumn] = [what, BarColumn(None), TimeElapsedColumn()]
+    if counted:
+        percent = TextColumn("{task.percentage:>3.0f} %", markup=False)
+        shown = [what, BarColumn(None), percent, _Counted(unit), TimeRemainingColumn()]
+    return Bars(
+        *shown,
+        console=Console(file=out, highlight=False),
+        transient=not counted,
+        redirect_stdout=False,  # standard output is the answer, and may be the same terminal
+        redirect_stderr=False,
+        expand=True,
+    )
 
 
 class Pace:

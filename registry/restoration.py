@@ -5,7 +5,7 @@ that was deleted. What happened since goes first: a tag that exists again is lef
 and reported. For callers that were authorized; `by` is the account to record.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from registry.retention import CHUNK, Retention
@@ -24,6 +24,10 @@ select d.id, d.reason, d.deleted_at, a.name as deleted_by,
 from deletions d left join accounts a on a.id = d.deleted_by
 where d.repository_id = $1 and d.id > $2 order by d.id limit $3
 """
+
+
+Advance = Callable[[int], None]
+"""Told of manifests whose turn is over, for who shows how far the work is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +96,29 @@ class Restoration:
         await self._database.write(undoing.finish)
         return restored
 
-    async def purge(self, repository: str, deletion_id: int, by: int | None = None) -> None:
+    async def purge(
+        self,
+        repository: str,
+        deletion_id: int,
+        by: int | None = None,
+        advance: Advance | None = None,
+    ) -> None:
         """End the window of a deletion: gc's next round removes it. Raises NotFound."""
         package = await self._package(repository)
         undoing = Undoing(package, deletion_id, by, self._retention, self._clock())
         await self._database.write(undoing.purge)
-        after: int | None = 0
-        while after is not None:
-            after = await self._purge_some(undoing, after)
+        after = 0
+        while purged := await self._purge_some(undoing, after):
+            after = purged[-1]
+            if advance is not None:
+                advance(len(purged))
 
-    async def _purge_some(self, undoing: Undoing, after: int) -> int | None:
+    async def _purge_some(self, undoing: Undoing, after: int) -> Sequence[int]:
         return await self._database.write(lambda tx: undoing.purge_manifests(tx, after))
 
-    async def purge_package(self, repository: str, by: int | None = None) -> int:
+    async def purge_package(
+        self, repository: str, by: int | None = None, advance: Advance | None = None
+    ) -> int:
         """End the window of every deletion of a deleted package; return how many.
 
         Raises NotFound, and Conflict while the package is not deleted.
@@ -118,7 +132,7 @@ class Restoration:
         while page := await self.list(repository, after):
             after = page[-1].id
             for deletion in page:
-                await self.purge(repository, deletion.id, by)
+                await self.purge(repository, deletion.id, by, advance)
                 count += 1
         return count
 

@@ -109,7 +109,6 @@ class Restore:
             keys = [await self._bring(row, restored, progress) for row in rows]
             await self._set_keys([row["id"] for row in rows], keys)
             after = rows[-1]["id"]
-        progress.finish()
         return restored
 
     async def _bring(self, row: Row, restored: Restored, progress: Progress) -> str | None:

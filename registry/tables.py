@@ -1,22 +1,59 @@
-"""Rows on standard output: a table for a person, tabs for a script, or JSON."""
+"""Answers on standard output: a table for a person, tab-separated records for a script, or JSON.
+
+Whatever a client may have named (a token, a tag) is shown without the characters that would end a
+field, or that a terminal would obey. A table is never cut short: what is too wide is folded.
+"""
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Print rows that all have the same columns; nothing but `[]` in JSON when there are none."""
     if as_json:
-        print(json.dumps(list(rows)))
-        return
+        print_document(list(rows))
+    elif sys.stdout.isatty():
+        _print_table(rows)
+    else:
+        print_records(rows)
+
+
+def print_records(rows: Sequence[Mapping[str, Any]], kind: str | None = None) -> None:
+    """Print one line a row, its values separated by tabs; `kind` tells rows of one kind apart."""
+    for row in rows:
+        values = [plain(value) for value in row.values()]
+        print("\t".join(values if kind is None else [kind, *values]))
+
+
+def print_document(document: Any) -> None:
+    """Print what `--json` promises of every command: one JSON document, on one line."""
+    print(json.dumps(document))
+
+
+def plain(value: Any) -> str:
+    """Render a value as text of one field: nothing in it ends the field or moves the cursor."""
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
-    texts = [[str(value) for value in row.values()] for row in rows]
-    if sys.stdout.isatty():
-        texts.insert(0, [name.upper() for name in rows[0]])
-        widths = [max(len(text[i]) for text in texts) for i in range(len(texts[0]))]
-        texts = [[text[i].ljust(widths[i]) for i in range(len(text))] for text in texts]
-    for text in texts:
-        print("  ".join(text).rstrip() if sys.stdout.isatty() else "\t".join(text))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, value in rows[0].items():
+        number = isinstance(value, int) and not isinstance(value, bool)
+        heading = Text(name.upper().replace("_", " "))
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(value)) for value in row.values()))
+    Console(file=sys.stdout).print(table)

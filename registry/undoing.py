@@ -4,6 +4,7 @@ Children come before their indexes, manifests before tags, and the package last.
 another deletion hid comes back with its index: a live index has live children.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry.expiry import close_deletions
@@ -132,12 +133,12 @@ class Undoing:
         package_id = self.package["id"]
         await record_event(tx, "deletion.purge", self.by, package_id, self.package, self.at)
 
-    async def purge_manifests(self, tx: Transaction, after: int) -> int | None:
-        """End it for some of the manifests; return the id to go on after, None at the end."""
+    async def purge_manifests(self, tx: Transaction, after: int) -> Sequence[int]:
+        """End it for some of the manifests after a row id; return their ids, none at the end."""
         await tx.execute(HOLD_PACKAGE, self.package["id"])
         rows = await tx.fetch(LIST_HIDDEN_MANIFESTS, self.deletion_id, after, CHUNK)
         await tx.execute(PURGE_MANIFESTS, ids(rows), PURGED)
-        return rows[-1]["id"] if rows else None
+        return [row["id"] for row in rows]
 
     async def _begin(self, tx: Transaction) -> Row:
         await tx.execute(HOLD_PACKAGE, self.package["id"])

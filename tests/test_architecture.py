@@ -14,8 +14,8 @@ ROOMS = ["storage", "auth", "registry", "formats"]
 TO_BE_SPLIT: set[str] = set()
 """Files over 400 lines: this list only shrinks."""
 
-WIRING = {"registry/app.py"}
-"""What connects all rooms."""
+WIRING = {"registry/app.py", "registry/program.py"}
+"""What connects all rooms, and the door that opens on it."""
 
 MODULES = sorted(
     str(file.relative_to(ROOT)) for room in ROOMS for file in (ROOT / room).rglob("*.py")

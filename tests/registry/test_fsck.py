@@ -302,24 +302,3 @@ def test_one_fsck_runs_at_a_time(tmp_path: Path) -> None:
         done = run("fsck", "--data", data)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "packhouse: another fsck runs: wait for its end\n"
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_a_bar_on_a_terminal_and_lines_in_a_log() -> None:
-    for out in (Terminal(), io.StringIO()):
-        progress = Progress("fsck", 4 * 1024 * 1024, out)
-        for _ in range(4096):
-            progress.advance(1024)
-        progress.finish()
-        lines = out.getvalue().splitlines()
-        if out.isatty():
-            assert out.getvalue().count("\r") == 100
-            assert lines[-1].startswith("fsck [#####")
-        else:
-            assert lines[0] == "fsck: 10 % (410.0 KiB of 4.0 MiB)"
-            assert lines[-1] == "fsck: 100 % (4.0 MiB of 4.0 MiB)"
-            assert len(lines) == 10

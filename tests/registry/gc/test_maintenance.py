@@ -81,8 +81,8 @@ def test_why_prints_a_sentence_for_each_holder(run: Run, given: Callable[..., An
     layer = Digest.of(b"layer")
     status, out, _ = run("why", layer)
     assert status == 0
-    assert out.splitlines()[0] == layer
-    assert out.splitlines()[-1] == f"  manifest {digest} of {APP} names it: live, tagged v1"
+    text = f"manifest {digest} of {APP} names it: live, tagged v1"
+    assert out.splitlines()[-1].split("\t") == ["manifest", APP, digest, text, ""]
     status, out, _ = run("why", layer, "--json")
     assert json.loads(out)["facts"][-1]["name"] == digest
     assert run("why", Digest.of(b"?"))[0] == 1

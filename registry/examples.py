@@ -1,0 +1,64 @@
+"""One example line for the help of every command."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+EXAMPLES = {
+    "serve": "packhouse serve --config /etc/packhouse/packhouse.yaml",
+    "config check": "packhouse config check --config /etc/packhouse/packhouse.yaml",
+    "user create": "packhouse user create alice --password-stdin < password.txt",
+    "user password": "packhouse user password admin",
+    "user disable": "packhouse user disable alice",
+    "user enable": "packhouse user enable alice",
+    "user list": "packhouse user list --json",
+    "org create": "packhouse org create acme --owner alice",
+    "project create": "packhouse project create acme/widget --visibility public",
+    "grant": "packhouse grant acme/widget bob write",
+    "token create": "packhouse token create --user bob --scope read --expires 30d",
+    "token list": "packhouse token list --user bob",
+    "token revoke": "packhouse token revoke 7",
+    "package list": "packhouse package list --json",
+    "package show": "packhouse package show acme/app",
+    "package visibility": "packhouse package visibility acme/app public",
+    "package history": "packhouse package history acme/app --tag v1",
+    "package link": "packhouse package link acme/app acme/widget",
+    "package delete": "packhouse package delete acme/app --tag v1",
+    "package restore": "packhouse package restore acme/app --deletion 3",
+    "package purge": "packhouse package purge acme/app --deletion 3",
+    "package deletions": "packhouse package deletions acme/app",
+    "gc": "packhouse gc --dry-run",
+    "why": f"packhouse why sha256:{'0' * 64}",
+    "fsck": "packhouse fsck --rate 50000000",
+    "backup": "packhouse backup /var/backups/packhouse",
+    "restore": "packhouse restore /var/backups/packhouse --data /var/lib/packhouse",
+    "doctor": "packhouse doctor --config /etc/packhouse/packhouse.yaml",
+    "completion": 'eval "$(packhouse completion bash)"',
+}
+"""By the words of a command; a test holds them complete, and readable by the parser."""
+
+
+def add_examples(parser: argparse.ArgumentParser) -> None:
+    """End the help of every command with its example."""
+    for words, command in every_command(parser):
+        example = EXAMPLES.get(" ".join(words))
+        if example is not None:
+            command.formatter_class = argparse.RawDescriptionHelpFormatter
+            command.epilog = f"example:\n  {example}"
+
+
+def every_command(
+    parser: argparse.ArgumentParser, words: Sequence[str] = ()
+) -> Iterator[tuple[Sequence[str], argparse.ArgumentParser]]:
+    """Yield the words and the parser of every command below a parser."""
+    inner = [action for action in actions(parser) if isinstance(action.choices, dict)]
+    if not inner:
+        yield words, parser
+    for group in inner:
+        for word, child in group.choices.items():
+            yield from every_command(child, [*words, word])
+
+
+def actions(parser: argparse.ArgumentParser) -> Sequence[Any]:
+    """Return the options and arguments of a parser, which argparse keeps to itself."""
+    return list(parser._actions)
