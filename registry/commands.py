@@ -38,7 +38,9 @@ def _add_users(groups: Any, common: argparse.ArgumentParser) -> None:
     create.set_defaults(command=user_create)
     password = user.add_parser("password", parents=[common], help="set a new password")
     password.add_argument("name")
-    password.add_argument("--password-stdin", action="store_true")
+    password.add_argument(
+        "--password-stdin", action="store_true", help="read it from standard input"
+    )
     password.set_defaults(command=user_password)
     for word, about in (("disable", "end all access"), ("enable", "allow access again")):
         switch = user.add_parser(word, parents=[common], help=about)

@@ -7,6 +7,7 @@ import select
 import subprocess
 import termios
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,9 +20,16 @@ _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Terminal:
     """Runs one command as the foreground process of a new terminal."""
 
-    def __init__(self, command: Sequence[object], columns: int = 100, **settings: str) -> None:
+    def __init__(
+        self,
+        command: Sequence[object],
+        columns: int = 100,
+        cwd: Path | None = None,
+        **settings: str,
+    ) -> None:
         self._command = [str(word) for word in command]
         self._columns = columns
+        self._cwd = cwd
         self._settings = {"TERM": "xterm-256color", **settings}
         self._said = b""
 
@@ -34,6 +42,7 @@ class Terminal:
         self.process = subprocess.Popen(
             self._command,
             env=kept,
+            cwd=self._cwd,
             preexec_fn=lambda: os.login_tty(theirs),  # noqa: PLW1509 - so Ctrl-C is its SIGINT
             pass_fds=[theirs],
         )
