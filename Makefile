@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench check fix clients conformance clean
+.PHONY: help run test soak bench check fix docs clients conformance clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ check: $(DEV_STAMP)  ## format, lint and types
 fix: $(DEV_STAMP)  ## format, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(DEV_STAMP)  ## write what follows from the keys: config.example.yaml, docs/configuration.md
+	$(BIN)/python -m tests.registry.configuration
 
 conformance: $(DEV_STAMP)  ## run the OCI conformance suite against a fresh server
 	$(BIN)/python tests/clients/install.py

@@ -11,8 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from registry.config import Config, ConfigError, load
-
-EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
+from tests.registry.configuration import DOCUMENT, EXAMPLE, render_document, render_example
 
 
 @pytest.fixture
@@ -47,6 +46,21 @@ def example_keys() -> dict[str, tuple[str, str]]:
         key, _, value = line.removeprefix("#").partition(": ")
         found[key] = (" ".join(text.removeprefix("# ") for text in comments), value)
     return found
+
+
+@pytest.mark.parametrize("file", [EXAMPLE, DOCUMENT], ids=lambda file: file.name)
+def test_what_is_written_from_the_keys_is_up_to_date(file: Path) -> None:
+    rendered = {EXAMPLE: render_example, DOCUMENT: render_document}[file]()
+    assert file.read_text() == rendered, f"{file.name} is stale: run 'make docs' and commit it"
+
+
+def test_the_document_tells_every_key_with_what_it_accepts() -> None:
+    sections = DOCUMENT.read_text().split("\n## ")[1:]
+    assert [text.split("`")[1] for text in sections] == [key.name for key in fields(Config)]
+    (port,) = [text for text in sections if text.startswith("`port`")]
+    for line in ("- Unit: port", "- Default: `5000`", "- Environment: `PACKHOUSE_PORT`"):
+        assert line in port.splitlines()
+    assert "- Accepts: a whole number from 0 to 65535" in port.splitlines()
 
 
 def test_the_example_has_every_key_in_order_and_no_other() -> None:
