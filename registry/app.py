@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Self
 
 from starlette.applications import Starlette
@@ -27,8 +28,10 @@ from registry.debts import Debts
 from registry.deletion import Deletion
 from registry.gc import Collector
 from registry.health import Health
+from registry.instruments import NONE, Instruments
 from registry.leases import Leases
 from registry.manifest_store import ManifestStore
+from registry.metrics import Meters, answer_scrapes
 from registry.oci.errors import render_error
 from registry.oci.handlers import Handlers
 from registry.oci.surface import OciSurface
@@ -79,7 +82,9 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(config: Config, clock: Clock = now) -> AsyncIterator[Services]:
+async def open_services(
+    config: Config, clock: Clock = now, instruments: Instruments = NONE
+) -> AsyncIterator[Services]:
     """Open database and store, and close them in reverse order."""
     async with AsyncExitStack() as stack:
         database = await open_database(config.database, config.directory)
@@ -87,7 +92,7 @@ async def open_services(config: Config, clock: Clock = now) -> AsyncIterator[Ser
         reserve = None if config.reserve_bytes < 0 else config.reserve_bytes
         store = FilesystemStore(config.directory, reserve=reserve)
         stack.push_async_callback(store.close)
-        yield wire(config, database, store, clock)
+        yield wire(config, instruments.database(database), instruments.store(store), clock)
 
 
 def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> Services:
@@ -142,9 +147,18 @@ class Counts:
         return cls(Debts.shared(), Debts.shared())
 
 
-def build_app(config: Config, counts: Counts | None = None) -> ASGIApp:
-    """Return the application; its lifespan opens the services."""
-    return Application(config, counts or Counts.alone())
+def build_app(
+    config: Config, counts: Counts | None = None, scrapes: Connection | None = None
+) -> ASGIApp:
+    """Return the application; its lifespan opens the services.
+
+    `scrapes` is where the supervisor asks for metrics, if it will.
+    """
+    meters = None
+    if scrapes is not None:
+        meters = Meters()
+        answer_scrapes(scrapes, meters)
+    return Application(config, counts or Counts.alone(), Instruments(meters))
 
 
 class Application:
@@ -152,9 +166,10 @@ class Application:
 
     _surface: ASGIApp
 
-    def __init__(self, config: Config, counts: Counts) -> None:
+    def __init__(self, config: Config, counts: Counts, instruments: Instruments) -> None:
         self._config = config
         self._counts = counts
+        self._instruments = instruments
         self._router = Router(lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,15 +181,23 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _: Router) -> AsyncIterator[None]:
-        async with open_services(self._config) as services:
+        instruments = self._instruments
+        async with AsyncExitStack() as stack:
+            services = await stack.enter_async_context(
+                open_services(self._config, instruments=instruments)
+            )
             await services.keys.load()
-            self._surface = build_surface(services, self._counts)
+            self._surface = build_surface(services, self._counts, instruments)
             interval = self._config.gc_interval_seconds
-            async with GarbageCollection(services.collector, services.leases, interval).running():
-                yield
+            rounds = instruments.rounds(services.collector)
+            collection = GarbageCollection(rounds, services.leases, interval)
+            await stack.enter_async_context(collection.running())
+            yield
 
 
-def build_surface(services: Services, counts: Counts | None = None) -> ASGIApp:
+def build_surface(
+    services: Services, counts: Counts | None = None, instruments: Instruments = NONE
+) -> ASGIApp:
     """Return what answers requests: the OCI surface below /v2, and the site's own routes."""
     config, counts = services.config, counts or Counts.alone()
     oci = OciSurface(
@@ -194,7 +217,8 @@ def build_surface(services: Services, counts: Counts | None = None) -> ASGIApp:
         config.public_url,
         config.idle_seconds,
     )
-    exchanges = Exchanges(Dispatch(oci, _build_site(services, counts)), [log_exchange])
+    watched = instruments.application(Dispatch(oci, _build_site(services, counts)))
+    exchanges = Exchanges(watched, [log_exchange, *instruments.observers])
     return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
 
 

@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-from registry.gc import LEASE, Collector
+from registry.gc import LEASE
 from registry.leases import LeaseLost, Leases, Term
+from registry.metered import Rounds
 from storage.errors import PackhouseError
 
 log = logging.getLogger("packhouse.gc")
@@ -32,7 +33,7 @@ class GarbageCollection:
 
     def __init__(
         self,
-        collector: Collector,
+        collector: Rounds,
         leases: Leases,
         interval: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,

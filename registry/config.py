@@ -108,6 +108,14 @@ def _database(value: object) -> str:
     return text
 
 
+def _listener(value: object) -> str:
+    text = _text(value)
+    found = re.fullmatch(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})", text)
+    if text and (found is None or int(found[2]) > 65535):
+        raise ValueError("write HOST:PORT, such as 127.0.0.1:9464 or [::1]:9464")
+    return text
+
+
 def _key(default: object, parse: Callable[[object], object], unit: str, about: str) -> Any:
     return field(default=default, metadata={"parse": parse, "unit": unit, "about": about})
 
@@ -215,6 +223,12 @@ class Config:
         "Wrong passwords from an address in 5 minutes, a tenth for one account; 0: no limit.",
     )
     log_level: str = _key("info", _level, "level", "debug, info, warning or error.")
+    metrics: str = _key(
+        "",
+        _listener,
+        "HOST:PORT",
+        "Where Prometheus finds /metrics, over plain HTTP; empty is off.",
+    )
 
     @property
     def directory(self) -> Path:

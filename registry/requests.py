@@ -38,6 +38,7 @@ class Exchange:
     route: str = "none"
     account: str = ""
     status: int = 0
+    received: int = 0
     sent: int = 0
     started: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0

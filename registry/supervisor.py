@@ -1,8 +1,8 @@
 """The supervisor: prepares database, keys and first admin, then keeps the workers running.
 
-It serves nothing itself. A worker that dies is replaced; SIGTERM and SIGINT let running transfers
-finish within the grace; if the supervisor is killed, its workers end with it. A certificate that
-was replaced goes to the workers within seconds, and at once on SIGHUP.
+It serves no clients, only scrapes of metrics. A worker that dies is replaced; SIGTERM and SIGINT
+let running transfers finish within the grace; if the supervisor is killed, its workers end with it.
+A certificate that was replaced goes to the workers within seconds, and at once on SIGHUP.
 """
 
 import contextlib
@@ -16,12 +16,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
 
 from registry.config import Config, ConfigError
+from registry.metrics_listener import MetricsListener
 from registry.self_signed import renew_on_last_day
 from registry.sockets import listen, urls
 from registry.tls import CertificateFiles, Pair
@@ -53,13 +55,16 @@ class Supervisor:
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._certificate = CertificateFiles(config.tls) if config.tls else None
+        self._metrics: MetricsListener | None = None
         self._stopping = False
         self._asked_to_look = False
         self._on_terminal = False
         self._woken, self._waker = self._context.Pipe(duplex=False)
 
     def listen(self) -> list[socket.socket]:
-        """Open the listening sockets. Raises ConfigError."""
+        """Open the listening sockets, those of metrics too. Raises ConfigError."""
+        if self._config.metrics:
+            self._metrics = MetricsListener(self._config)
         return listen(self._config.host, self._config.port)
 
     def run(
@@ -73,9 +78,11 @@ class Supervisor:
             signal.signal(number, self._stop)
         before = signal.signal(signal.SIGHUP, self._hang_up)
         self._on_terminal = before != signal.SIG_IGN and _has_terminal()  # nohup: never mind it
+        if self._metrics is not None:
+            self._metrics.start()
         try:
-            for _ in range(self._count):
-                self._workers.append(self._start(sockets))
+            for index in range(self._count):
+                self._workers.append(self._start(index, sockets))
             self._wait_until_ready()
             if not self._stopping:
                 found = urls(sockets, "https" if self._config.tls else "http")
@@ -87,11 +94,20 @@ class Supervisor:
             self._shut_down(sockets)
         return 0
 
-    def _start(self, sockets: Sequence[socket.socket]) -> _Worker:
+    def _start(self, number: int, sockets: Sequence[socket.socket]) -> _Worker:
+        if self._metrics is None:
+            return self._spawn(self._build, sockets)
+        ours, theirs = self._context.Pipe()
+        worker = self._spawn(partial(self._build, scrapes=theirs), sockets)
+        theirs.close()
+        self._metrics.join(number, worker.process.pid or 0, ours)
+        return worker
+
+    def _spawn(self, build: BuildApp, sockets: Sequence[socket.socket]) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=run_worker,
-            args=(self._build, self._config, list(sockets), theirs, self._pair),
+            args=(build, self._config, list(sockets), theirs, self._pair),
             name="packhouse-worker",
         )
         process.start()
@@ -136,7 +152,7 @@ class Supervisor:
             if time.monotonic() - worker.started_at < _RESTART_SECONDS:
                 wait([self._woken], _RESTART_SECONDS)
             worker.lifeline.close()
-            self._workers[index] = self._start(sockets)
+            self._workers[index] = self._start(index, sockets)
 
     def _look_at_certificate(self) -> None:
         asked, self._asked_to_look = self._asked_to_look, False
@@ -154,7 +170,10 @@ class Supervisor:
         draft = self._ready_file().with_suffix(".tmp")
         draft.unlink(missing_ok=True)
         draft.touch(mode=0o600)
-        draft.write_text(json.dumps({"urls": list(found), "pid": os.getpid()}) + "\n")
+        said = {"urls": list(found), "pid": os.getpid()}
+        if self._metrics is not None:
+            said["metrics"] = self._metrics.url
+        draft.write_text(json.dumps(said) + "\n")
         draft.replace(self._ready_file())
         print(f"Packhouse listens on {' and '.join(found)}", file=sys.stderr, flush=True)
 
@@ -190,6 +209,8 @@ class Supervisor:
                 worker.process.kill()
                 worker.process.join()
             worker.lifeline.close()
+        if self._metrics is not None:
+            self._metrics.stop()
 
 
 def _has_terminal() -> bool:

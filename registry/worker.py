@@ -23,8 +23,11 @@ log = logging.getLogger("packhouse.worker")
 
 KEEP_ALIVE_SECONDS = 75
 
-BuildApp = Callable[[Config], ASGIApp]
-"""Makes the application, in the worker; importable by name, for that is how it gets there."""
+BuildApp = Callable[..., ASGIApp]
+"""Makes the application of a Config, in the worker; importable by name, as it gets there by that.
+
+Where metrics are on it takes `scrapes` too: the Connection on which they are asked for.
+"""
 
 
 def run_worker(

@@ -159,6 +159,10 @@ def test_a_bad_value_is_shown_with_where_it_stands_and_what_to_write(
         ("bearer_seconds", 0),
         ("manifest_bytes", 1),
         ("log_level", "loud"),
+        ("metrics", "9464"),
+        ("metrics", "localhost:70000"),
+        ("metrics", "::1:9464"),
+        ("metrics", "127.0.0.1:9464/metrics"),
         ("log_level", ["info"]),
     ],
 )
