@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from tests.benchmarks import alone, files, images, programs, pushing, reading, report
+from tests.benchmarks import alone, document, files, images, programs, pushing, reading, report
 from tests.benchmarks.bench import Bench, Limits, Row
 from tests.benchmarks.drive import RunFailed, Sample
 from tests.benchmarks.servers import (
@@ -42,20 +42,29 @@ FAILURES = (RunFailed, RuntimeError, OSError, httpx.HTTPError, subprocess.Subpro
 
 def main() -> int:
     """Run the rows that are asked for."""
-    options = build_parser().parse_args()
+    parser = build_parser()
+    options = parser.parse_args()
+    if options.markdown:
+        try:
+            document.split(options.markdown)
+        except document.NoPlace as error:
+            parser.error(str(error))
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # stop the servers too
     chosen = [row for row in ROWS if _chosen(row, options)]
     try:
         programs.find(programs.WRK)
         with _home() as home:
+            about = {**machine(), "fsync ms": round(files.fsync_milliseconds(home), 2)}
+            print(", ".join(f"{key} {value}" for key, value in about.items()))
             outcomes = _run(options, chosen, home)
     except programs.Missing as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 0
     if options.json:
-        documents = [outcome.document() for outcome in outcomes]
-        about = {"machine": machine(), "rows": documents}
-        options.json.write_text(json.dumps(about, indent=2) + "\n")
+        rows = [outcome.document() for outcome in outcomes]
+        options.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=2) + "\n")
+    if options.markdown:
+        document.write(options.markdown, about, outcomes)
     return 0
 
 
@@ -73,6 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="one short pair of runs a row")
     parser.add_argument("--seconds", type=int, metavar="N", help="how long a run is")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there too")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="put the table into its place in FILE"
+    )
     parser.add_argument("--list", action="version", version="\n".join(row.name for row in ROWS))
     return parser
 
@@ -104,8 +116,6 @@ def _home() -> Iterator[Path]:
 
 def _run(options: argparse.Namespace, rows: Sequence[Row], home: Path) -> list[report.Outcome]:
     began = time.monotonic()
-    about = ", ".join(f"{key} {value}" for key, value in machine().items())
-    print(f"{about}, fsync {files.fsync_milliseconds(home):.2f} ms")
     contenders = _contenders(options, home)
     seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
     bench = Bench(home, contenders, quick=options.quick, seconds=seconds)

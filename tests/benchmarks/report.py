@@ -60,16 +60,16 @@ class Outcome:
 
     def line(self) -> str:
         """The outcome as a line under HEADING."""
-        start = f"{self.row:23} {_number(self.figure):>11} {self.unit:10} {self.against:15}"
+        start = f"{self.row:23} {number(self.figure):>11} {self.unit:10} {self.against:15}"
         if self.figure is None:
-            return f"{start} {self._short_note}"
+            return f"{start} {self.short_note}"
         limits = " ".join(f"{self._limit(limit):13}" for limit in (self.floor, self.goal))
-        cpu = f"{_number(self.cpu):>9} {_number(self.its_cpu):>8}  {self.cpu_per}"
-        numbers = f"{_number(self.its_figure):>10} {_number(self.ratio):>7}"
-        return f"{start} {numbers}  {limits} {cpu} {self._short_note}".rstrip()
+        cpu = f"{number(self.cpu):>9} {number(self.its_cpu):>8}  {self.cpu_per}"
+        numbers = f"{number(self.its_figure):>10} {number(self.ratio):>7}"
+        return f"{start} {numbers}  {limits} {cpu} {self.short_note}".rstrip()
 
     @property
-    def _short_note(self) -> str:
+    def short_note(self) -> str:
         """The end of the note, where programs say what went wrong, in one line."""
         note = " ".join(self.note.split())
         return note if len(note) <= NOTE else f"{note[:20]} … {note[-NOTE:]}"
@@ -112,7 +112,8 @@ def _cpu(samples: Sequence[Sample], per: str) -> float | None:
     return statistics.median(found) if found else None
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Render a figure with three digits or more."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
