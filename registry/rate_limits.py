@@ -136,8 +136,9 @@ class Allowance:
     def _refusal(self, caller: Caller, wait: int) -> TooManyRequests:
         seconds, limit = -(-wait // TICKS), self._limit
         window = "a minute" if limit.seconds == 60 else f"in {limit.seconds} seconds"
+        what = self._what.removesuffix("s") if limit.count == 1 else self._what
         return TooManyRequests(
-            f"the limit for {caller.name} is {limit.count} {self._what} {window}: "
+            f"the limit for {caller.name} is {limit.count} {what} {window}: "
             f"try again in {seconds} s",
             headers={"Retry-After": str(seconds), **self._headers(0)},
         )

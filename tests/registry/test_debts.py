@@ -159,6 +159,8 @@ def test_addresses_of_two_clients_count_apart(one: str, other: str) -> None:
 def test_an_account_is_no_address() -> None:
     names = ("alice", "192.0.2.7", "unknown", "v4")
     assert len({Caller.of(name, "192.0.2.7").key for name in (*names, "")}) == len(names) + 1
+    assert Caller.of("abcd", "").key != Caller.of("", "97.98.99.100").key
+    assert Caller.of("abcdefgh", "").key != Caller.of("", "6162:6364:6566:6768::").key
 
 
 @given(st.text())
