@@ -40,6 +40,8 @@ from registry.pages import home
 from registry.paths import check_path
 from registry.proxies import Proxies
 from registry.rate_limits import RateLimits
+from registry.reflection import PATH as REFLECTION
+from registry.reflection import Reflection
 from registry.requests import Exchanges, exchange_of, log_exchange
 from registry.restoration import Restoration
 from registry.retention import Retention
@@ -235,19 +237,21 @@ def _build_site(services: Services, counts: Counts) -> ASGIApp:
         counts.debts, counts.known, config.tokens_per_minute, config.wrong_passwords
     )
     health = Health(services.database)
+    reflection = Reflection(services.keys, services.clock)
     return Starlette(
         routes=[
             Route("/", home),
             Route("/token", sign_ins.door(tokens.token), methods=["GET"]),
             Route("/healthz", health.alive),
             Route("/readyz", health.ready),
+            Route(REFLECTION, reflection.show, methods=["GET", "POST"]),
         ],
         exception_handlers={PackhouseError: _render_site_error},
     )
 
 
 SITE_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"vary", b"Authorization"))
-SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz")
+SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz", REFLECTION.encode())
 
 
 class Dispatch:

@@ -5,22 +5,32 @@ It changes nothing: a data directory or a database that is not there yet is only
 
 import argparse
 import asyncio
+import contextlib
+import datetime
 import json
 import os
 import socket
 import sqlite3
 import stat
+import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from auth.jwt import LOAD_KEYS
+from auth.jwt import LOAD_KEYS, SigningKeys
+from registry.certificate_checks import check_tls
+from registry.checks import FAIL, OK, WARN, Check
 from registry.config import Config, ConfigError, from_environment
+from registry.outside import check_outside
 from registry.progress import shown_size
+from registry.reflection import issue_pass
 from registry.restore import MARKER
 from registry.sockets import listen
 from registry.startup import FIXED_SQLITE
+from registry.tables import print_rows
 from registry.tls import check_certificate
 from storage import migrations, sqlite_backup
 from storage import sqlite_connection as sqlite
@@ -29,46 +39,50 @@ from storage.connect import open_database
 from storage.database import Database
 from storage.errors import PackhouseError
 
-OK, WARN, FAIL = "ok", "warn", "fail"
-
 _OLDEST_TIME = 1_760_000_000 * SECOND
 """When this was written, about: a clock before it is wrong."""
 _SKEW = 60 * SECOND
+_DRIFT = 5 * SECOND
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p"}
 
 # scan: the first row ends it
 FIND_NEWEST_EVENT = "select created_at from events order by id desc limit 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at."""
-
-    name: str
-    status: str
-    message: str
-
-
 def add_doctor(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add the command."""
     doctor = groups.add_parser("doctor", parents=[common], help="look for what is wrong here")
+    doctor.add_argument(
+        "--url", type=_parse_url, help="a way in that clients use; by default public_url"
+    )
     doctor.add_argument("--json", action="store_true", help="print one JSON document")
     doctor.set_defaults(run=run_doctor)
 
 
 def run_doctor(options: argparse.Namespace) -> int:
     """Look at everything; the status is 1 when something fails."""
-    checks = examine(options.config, options.data)
+    checks = examine(options.config, options.data, options.url)
     failed = any(check.status == FAIL for check in checks)
     if options.json:
         print(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}))
+    elif sys.stdout.isatty():
+        print_rows([asdict(check) for check in checks], as_json=False)
     else:
         for check in checks:
             print(f"{check.status:4}  {check.name}: {check.message}")
     return 1 if failed else 0
 
 
-def examine(file: str | None, data: str | None) -> Sequence[Check]:
+def _parse_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise argparse.ArgumentTypeError(
+            "write scheme and host alone, such as https://packages.example.com"
+        )
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def examine(file: str | None, data: str | None, url: str | None = None) -> Sequence[Check]:
     """Return what was found, in the order in which one thing needs another."""
     try:
         config = from_environment(file, {"data": data})
@@ -78,12 +92,34 @@ def examine(file: str | None, data: str | None) -> Sequence[Check]:
     checks = [Check("configuration", OK, "every key is known and every value fits")]
     checks += _check_machine(config)
     checks += _check_directory(config)
+    checks += check_tls(config, datetime.datetime.now(datetime.UTC))
     checks += _check_ports(config)
     if config.database or (config.directory / "packhouse.db").exists():
         checks += asyncio.run(_check_database(config))
     else:
         checks.append(Check("database", WARN, "there is none yet: the first start makes it"))
-    return checks
+        return checks
+    sound = all(check.status != FAIL for check in checks if check.name in _NEEDED)
+    return [*checks, *_check_way_in(config, url or config.public_url)] if sound else checks
+
+
+_NEEDED = {"database", "schema", "signing keys"}
+
+
+def _check_way_in(config: Config, url: str) -> Iterator[Check]:
+    """Take the clients' way in, where it is known."""
+    if not url:
+        if config.trusted_proxies:
+            about = "public_url is not set: --url https://... looks through the proxy"
+            yield Check("public URL", WARN, about)
+        return
+    is_running = _told(config) is not None
+    yield from check_outside(config, url, asyncio.run(_make_pass(config)), is_running=is_running)
+
+
+async def _make_pass(config: Config) -> str:
+    async with await open_database(config.database, config.directory) as database:
+        return issue_pass(await SigningKeys(database).current("bearer"), now())
 
 
 def _check_machine(config: Config) -> Iterator[Check]:
@@ -171,11 +207,23 @@ def _check_space(config: Config) -> Check:
     return Check("free space", WARN if free < 2 * reserve else OK, about)
 
 
-def _check_ports(config: Config) -> Iterator[Check]:
+def _told(config: Config) -> dict[str, Any] | None:
+    """Return what a running server says of itself."""
     try:
-        told = json.loads((config.directory / "listening.json").read_text())
+        told: dict[str, Any] = json.loads((config.directory / "listening.json").read_text())
         os.kill(told["pid"], 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:  # somebody else's process, and it lives
+        return told
     except (OSError, ValueError):
+        return None
+    return told
+
+
+def _check_ports(config: Config) -> Iterator[Check]:
+    told = _told(config)
+    if told is None:
         yield _check_free(config)
         return
     for url in told["urls"]:
@@ -230,16 +278,40 @@ async def _look_inside(config: Config, database: Database) -> AsyncIterator[Chec
     missing = {"bearer", "upload"} - keys
     about = f"no key to sign with: {', '.join(sorted(missing))}" if missing else "both are there"
     yield Check("signing keys", FAIL if missing else OK, about)
-    yield await _check_clock(database)
+    async for check in _check_clock(config, database):
+        yield check
 
 
-async def _check_clock(database: Database) -> Check:
+async def _check_clock(config: Config, database: Database) -> AsyncIterator[Check]:
     row = await database.fetch_one(FIND_NEWEST_EVENT)
     newest, at = 0 if row is None else row["created_at"], now()
     if newest > at + _SKEW:
         about = f"it says {rfc3339(at)}, and something was pushed at {rfc3339(newest)}: set it"
-        return Check("clock", FAIL, about)
-    return Check("clock", OK, rfc3339(at))
+        yield Check("clock", FAIL, about)
+        return
+    yield Check("clock", OK, rfc3339(at))
+    if config.database:
+        # Only PostgreSQL is asked: SQLite's clock is ours.
+        before, row = now(), await database.fetch_one("select clock_timestamp() as at")
+        told: datetime.datetime = (row or {})["at"]
+        yield compare_clocks("database", int(told.timestamp() * SECOND), before, now())
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=config.directory) as probe:
+        before = now()
+        os.utime(probe.fileno())
+        status = os.fstat(probe.fileno())
+        yield compare_clocks("file system", status.st_mtime_ns // 1000, before, now())
+
+
+def compare_clocks(whose: str, told: int, before: int, after: int) -> Check:
+    """Judge another clock that was asked between two looks at ours (all in microseconds)."""
+    name = f"clock of the {whose}"
+    ahead = told - after if told > after else min(0, told - before)
+    about = f"{abs(ahead) / SECOND:.1f} seconds {'ahead of' if ahead > 0 else 'behind'} ours"
+    if abs(ahead) > _SKEW:
+        return Check(name, FAIL, f"{about}: let both be set by NTP")
+    if abs(ahead) > _DRIFT:
+        return Check(name, WARN, f"{about}: let both be set by NTP")
+    return Check(name, OK, "it agrees with ours")
 
 
 def _first_fault(file: Path) -> str | None:

@@ -66,6 +66,7 @@ class Proxies:
             client = address
             if not self._is_trusted(address):
                 break
+        scope.setdefault("state", {})["peer"] = scope["client"][0]
         scope["client"] = (client, 0)
         if scheme in ("http", "https"):
             scope["scheme"] = scheme

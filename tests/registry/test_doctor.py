@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.doctor import compare_clocks
 from storage.clock import SECOND, now
 from tests.registry.processes import Server, run
 
@@ -44,7 +45,8 @@ def sql(data: Path, *statements: str) -> None:
 def test_a_sound_place_has_a_line_for_everything(data: Path) -> None:
     found = doctor(data, 0)
     names = ["configuration", "workers", "data directory", "file system", "free space", "port"]
-    for name in [*names, "schema", "database", "signing keys", "clock"]:
+    names += ["schema", "database", "signing keys", "clock", "clock of the file system"]
+    for name in names:
         assert found[name].startswith("ok: "), found[name]
     assert found["SQLite"].startswith(
         "ok: " if sqlite3.sqlite_version_info >= (3, 51, 3) else "warn: "
@@ -135,9 +137,25 @@ async def test_postgresql_is_looked_at(tmp_path: Path, postgres_url: str) -> Non
     assert run("user", "list", "--data", place, **settings).returncode == 0
     found = doctor(place, 0, **settings)
     assert found["database"] == "ok: PostgreSQL answers"
+    assert found["clock of the database"].startswith("ok: ")
     assert "SQLite" not in found
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"postgresql://packhouse@127.0.0.1:{nobody.getsockname()[1]}/packhouse"
         found = doctor(place, 1, PACKHOUSE_DATABASE=url)
     assert found["database"].startswith("fail: PostgreSQL cannot be used")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (1000, "ok: it agrees"),
+        (1000 - 4 * SECOND, "ok: it agrees"),
+        (1000 - 30 * SECOND, "warn: 30.0 seconds behind ours"),
+        (2000 + 30 * SECOND, "warn: 30.0 seconds ahead of ours"),
+        (2000 + 61 * SECOND, "fail: 61.0 seconds ahead of ours"),
+    ],
+)
+def test_another_clock_is_compared_with_ours(told: int, said: str) -> None:
+    check = compare_clocks("database", told, before=1000, after=2000)
+    assert f"{check.status}: {check.message}".startswith(said)
