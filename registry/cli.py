@@ -38,16 +38,8 @@ Command = Callable[[Services, argparse.Namespace], Awaitable[int | None]]
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = build_parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] = getattr(options, "run", _run_command)
     try:
-        status = run(options)
-        sys.stdout.flush()
-    except ConfigError as error:
-        print(f"packhouse: {error}", file=sys.stderr)
-        return 2
-    except PackhouseError as error:
-        print(f"packhouse: {error.message}", file=sys.stderr)
-        return 2 if isinstance(error, Invalid) else 1
+        return _answer(options)
     except BrokenPipeError:
         # The reader of our output has seen enough (`| head`); Python would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,6 +48,24 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except asyncio.CancelledError:
         return 143
+
+
+def _answer(options: argparse.Namespace) -> int:
+    """Run a command; a refusal is one line on standard error."""
+    run: Callable[[argparse.Namespace], int] = getattr(options, "run", _run_command)
+    try:
+        status = run(options)
+        sys.stdout.flush()
+        return status
+    except ConfigError as error:
+        status, why = 2, str(error)
+    except PackhouseError as error:
+        status, why = 2 if isinstance(error, Invalid) else 1, error.message
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk, a file of another user: no traceback explains more
+        status, why = 1, f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    print(f"packhouse: {why}", file=sys.stderr)
     return status
 
 

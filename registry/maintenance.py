@@ -12,7 +12,7 @@ from registry.app import Services
 from registry.background import LEASE_SECONDS, summary
 from registry.explain import Explainer, Fact
 from registry.gc import LEASE
-from registry.leases import Term
+from registry.leases import LeaseLost, Term
 from registry.preview import Preview
 from registry.progress import Progress
 from registry.restoration import ListedDeletion, Restored
@@ -71,7 +71,7 @@ async def collect(services: Services, options: argparse.Namespace) -> None:
     if term is None:
         raise Unavailable("the lease of garbage collection could not be taken")
     try:
-        removed = await _collect_all(services, term)
+        removed = await collect_all(services, term)
     finally:
         # Interrupted too: a server would wait for the rest of our term. If the database is gone,
         # the term runs out by itself.
@@ -81,12 +81,16 @@ async def collect(services: Services, options: argparse.Namespace) -> None:
         print_document({"removed": dict(removed)})
 
 
-async def _collect_all(services: Services, term: Term) -> Counter[str]:
+async def collect_all(services: Services, term: Term) -> Counter[str]:
+    """Do rounds until nothing is due; return what they removed. Raises Conflict."""
     removed: Counter[str] = Counter()
     finished = False
     with Progress("gc", None, sys.stderr) as progress:
         while not finished:
-            done = await services.collector.round(term)
+            try:
+                done = await services.collector.round(term)
+            except LeaseLost as error:
+                raise Conflict("another 'packhouse gc' has taken over, and goes on") from error
             removed, finished = removed + done.removed, done.finished
             if any(done.removed.values()):
                 progress.say(f"gc removed {summary(done.removed)}")

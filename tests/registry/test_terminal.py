@@ -256,6 +256,13 @@ def test_a_reader_that_has_seen_enough_ends_a_long_list(data: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_place_that_cannot_be_written_is_named_without_a_traceback(data: Path) -> None:
+    done = command(data, "backup", "/dev/null/backup")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("packhouse: /dev/null/backup: Not a directory\n")
+    assert "Traceback" not in done.stderr
+
+
 def test_workers_are_spared_what_only_the_command_line_needs(tmp_path: Path) -> None:
     with Server(tmp_path, PACKHOUSE_WORKERS="2", PYTHONPROFILEIMPORTTIME="1") as server:
         said = server.text

@@ -10,10 +10,16 @@ import pytest
 
 from registry import cli
 from registry.config import Config
+from registry.gc import LEASE
+from registry.maintenance import collect_all
+from registry.manifest_store import UPSERT_TAG
 from registry.startup import prepare_database
+from storage import migrations
 from storage.clock import now
 from storage.connect import open_database
+from storage.database import Database, Transaction
 from storage.digest import Digest
+from storage.errors import Conflict
 from tests.registry.gc.depot import APP, DAY, Depot, SetClock, image
 
 Run = Callable[..., tuple[int, str, str]]
@@ -74,6 +80,44 @@ def test_gc_takes_the_lease_from_a_server_that_holds_it(
 ) -> None:
     given(lambda depot: depot.term())
     assert run("gc")[0] == 0
+
+
+async def test_gc_that_another_gc_takes_over_ends_in_order(
+    database: Database, tmp_path: Path
+) -> None:
+    await database.migrate(migrations.load())
+    clock = SetClock()
+    depot = Depot(database, tmp_path, clock)
+    await depot.populate()
+    await depot.push_blob(b"layer")
+    clock.advance(2 * DAY)
+    term = await depot.term()
+    assert await depot.services.leases.acquire(LEASE, 300, steal=True)
+    with pytest.raises(Conflict, match="has taken over"):
+        await collect_all(depot.services, term)
+    await depot.close()
+
+
+def test_package_show_knows_more_tags_than_a_page_holds(
+    run: Run, given: Callable[..., Any]
+) -> None:
+    tags = [f"t{number:04}" for number in range(1001)]
+
+    async def fill(depot: Depot) -> None:
+        await depot.push_image(b"layer", tag=tags[0])
+        row = await depot.database.fetch_one("select repository_id, manifest_id from tags")
+
+        async def work(tx: Transaction) -> None:
+            for tag in tags[1:]:
+                await tx.execute(UPSERT_TAG, row["repository_id"], tag, row["manifest_id"], 1, None)
+
+        await depot.database.write(work)
+
+    given(fill)
+    lines = run("package", "show", APP)[1].splitlines()
+    assert [line.split("\t")[1] for line in lines] == [APP, *tags]
+    shown = json.loads(run("package", "show", APP, "--json")[1])
+    assert [tag["tag"] for tag in shown["tags"]] == tags
 
 
 def test_why_prints_a_sentence_for_each_holder(run: Run, given: Callable[..., Any]) -> None:
