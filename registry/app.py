@@ -28,7 +28,7 @@ from registry.debts import Debts
 from registry.deletion import Deletion
 from registry.gc import Collector
 from registry.health import Health
-from registry.instruments import NONE, Instruments
+from registry.instruments import NONE, Instruments, open_tracing
 from registry.leases import Leases
 from registry.manifest_store import ManifestStore
 from registry.metrics import Meters, answer_scrapes
@@ -160,7 +160,8 @@ def build_app(
     if scrapes is not None:
         meters = Meters()
         answer_scrapes(scrapes, meters)
-    return Application(config, counts or Counts.alone(), Instruments(meters))
+    instruments = Instruments(meters, open_tracing(config))
+    return Application(config, counts or Counts.alone(), instruments)
 
 
 class Application:
@@ -185,6 +186,7 @@ class Application:
     async def _lifespan(self, _: Router) -> AsyncIterator[None]:
         instruments = self._instruments
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(instruments.close)
             services = await stack.enter_async_context(
                 open_services(self._config, instruments=instruments)
             )

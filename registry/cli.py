@@ -18,6 +18,7 @@ from registry.app import Counts, Services, build_app, open_services
 from registry.completion import add_completion
 from registry.config import Config, ConfigError, from_environment
 from registry.examples import add_examples
+from registry.instruments import require_tracing
 from registry.logs import configure_logging
 from registry.self_signed import with_certificate
 from registry.startup import (
@@ -94,6 +95,7 @@ def _serve(options: argparse.Namespace) -> int:
     config = _read_config(options)
     configure_logging(config.log_level)
     check_certificate(config.tls)
+    require_tracing(config)
     prepare_directory(config.directory)
     with lock_directory(config.directory):
         config = with_certificate(config)
@@ -111,6 +113,7 @@ def _welcome(config: Config, found: Sequence[str]) -> None:
 def _check(options: argparse.Namespace) -> int:
     config = _read_config(options)
     check_certificate(config.tls)
+    require_tracing(config)
     prepare_directory(config.directory)
     print("the configuration is good")
     return 0

@@ -116,6 +116,16 @@ def _listener(value: object) -> str:
     return text
 
 
+def _collector(value: object) -> str:
+    text = _text(value).rstrip("/")
+    if text and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9./_-]*)?", text):
+        raise ValueError(
+            "write a collector's URL, such as http://localhost:4318 "
+            "(what it wants as headers goes into OTEL_EXPORTER_OTLP_HEADERS)"
+        )
+    return text
+
+
 def _key(default: object, parse: Callable[[object], object], unit: str, about: str) -> Any:
     return field(default=default, metadata={"parse": parse, "unit": unit, "about": about})
 
@@ -229,6 +239,12 @@ class Config:
         "HOST:PORT",
         "Where Prometheus finds /metrics, over plain HTTP; empty is off.",
     )
+    tracing: str = _key(
+        "",
+        _collector,
+        "URL",
+        "OTLP over HTTP collector that OpenTelemetry spans go to; empty is off.",
+    )
 
     @property
     def directory(self) -> Path:
@@ -251,8 +267,8 @@ def load(
         try:
             parsed[name] = parsers[name](value)
         except ValueError as error:
-            # A database URL may hold a password, and this line goes to logs.
-            shown = "not usable" if name == "database" else _shown(value)
+            # A URL may hold a password, and this line goes to logs.
+            shown = "not usable" if name in ("database", "tracing") else _shown(value)
             raise ConfigError(f"{source} is {shown}: {error}") from error
     return Config(**parsed)
 

@@ -163,6 +163,9 @@ def test_a_bad_value_is_shown_with_where_it_stands_and_what_to_write(
         ("metrics", "localhost:70000"),
         ("metrics", "::1:9464"),
         ("metrics", "127.0.0.1:9464/metrics"),
+        ("tracing", "localhost:4318"),
+        ("tracing", "http://"),
+        ("tracing", "http://collector:4318/?key=1"),
         ("log_level", ["info"]),
     ],
 )
@@ -174,6 +177,12 @@ def test_a_database_password_is_not_repeated() -> None:
     message = refusal(arguments={"database": "mysql://packhouse:hush@db/packhouse"})
     assert "hush" not in message
     assert "postgresql://" in message
+
+
+def test_a_collectors_password_is_refused_and_not_repeated() -> None:
+    message = refusal(arguments={"tracing": "https://packhouse:hush@collector:4318"})
+    assert "hush" not in message
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in message
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
