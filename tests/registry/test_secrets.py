@@ -1,0 +1,175 @@
+"""No secret leaves in a log line, a metric or a span, whatever is done and whatever goes wrong."""
+
+import base64
+import json
+import os
+import re
+import signal
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.registry.client import (
+    OCI_CONFIG,
+    OCI_MANIFEST,
+    basic,
+    descriptor,
+    digest_of,
+    image_manifest,
+)
+from tests.registry.collector import Collector
+from tests.registry.processes import PATIENCE, Server, run
+
+PASSWORD, WRONG = "correct-horse-battery-staple", "incorrect-horse-battery-staple"
+QUERY = "query-that-is-nobodys-business"
+COOKIE = "cookie-that-is-nobodys-business"
+STATE = "tracestate-that-is-nobodys-business"
+
+
+@dataclass
+class Secrets:
+    """What was used, by what it is."""
+
+    known: dict[str, str] = field(default_factory=dict)
+
+    def keep(self, what: str, text: str) -> str:
+        assert len(text) >= 12, what
+        self.known[what] = text
+        return text
+
+    def found_in(self, text: str) -> list[str]:
+        """Which secrets a text holds: as they are, their middle, or in base64."""
+        found = []
+        for what, secret in self.known.items():
+            third = len(secret) // 3
+            coded = base64.b64encode(secret.encode()).decode().rstrip("=")
+            for form in (secret, secret[third : third + 12], coded):
+                if form in text:
+                    found.append(what)
+        return found
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as collector:
+        yield collector
+
+
+def sign_in(server: Server, secrets: Secrets) -> str:
+    """Sign in in every way, right and wrong; return a bearer token."""
+    where = {"service": "packhouse", "scope": "repository:admin/app:pull,push"}
+    assert server.get("/token", params=where, auth=("admin", WRONG)).status_code == 401
+    answer = server.get("/token", params=where, auth=("admin", PASSWORD))
+    bearer = secrets.keep("bearer", answer.json()["token"])
+    secrets.keep("signature of the bearer", bearer.rpartition(".")[2])
+    token = secrets.known["token"]
+    for credentials in (basic("admin", token), f"Bearer {token}", token, f"Bearer {bearer}"):
+        assert server.get("/v2/", headers={"Authorization": credentials}).status_code == 200
+    for credentials in (basic("admin", token[:-1]), f"Bearer {bearer[:-9]}", f"Digest {token}"):
+        assert server.get("/v2/", headers={"Authorization": credentials}).status_code == 401
+    return bearer
+
+
+def push(client: httpx.Client, secrets: Secrets) -> None:
+    """Push an image by an upload of two chunks, and fail to."""
+    blob = b"a layer"
+    location = client.post("/v2/admin/app/blobs/uploads/").headers["location"]
+    secrets.keep("upload id", location.rpartition("/")[2])
+    assert client.patch(location, content=blob[:3]).status_code == 202
+    wrong = client.patch(location, content=b"x", headers={"Content-Range": "9-9"})
+    assert wrong.status_code == 416
+    assert client.get(location + "x").status_code == 404
+    done = client.put(location, params={"digest": digest_of(blob)}, content=blob[3:])
+    assert done.status_code == 201
+    other = client.post("/v2/admin/app/blobs/uploads/").headers["location"]
+    secrets.keep("id of an upload that failed", other.rpartition("/")[2])
+    assert client.put(other, params={"digest": digest_of(b"y")}, content=b"x").status_code == 400
+    config = b"{}"
+    where = {"digest": digest_of(config)}
+    client.post("/v2/admin/app/blobs/uploads/", params=where, content=config)
+    manifest = image_manifest(config, blob)
+    manifest["config"] = descriptor(config, OCI_CONFIG)
+    put = client.put(
+        "/v2/admin/app/manifests/v1",
+        content=json.dumps(manifest),
+        headers={"Content-Type": OCI_MANIFEST},
+    )
+    assert put.status_code == 201
+    assert client.get("/v2/admin/app/manifests/v1").status_code == 200
+    assert client.get(f"/v2/admin/app/blobs/{digest_of(blob)}").content == blob
+
+
+def go_wrong(server: Server, client: httpx.Client, secrets: Secrets) -> None:
+    """Ask for what is not there, in ways that clients should not; end with failures of ours."""
+    token = secrets.known["token"]
+    headers = {
+        "Cookie": secrets.keep("cookie", COOKIE),
+        "tracestate": f"x={secrets.keep('tracestate', STATE)}",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    }
+    query = {"access_token": token, "q": secrets.keep("query", QUERY), "password": PASSWORD}
+    for path in ("/v2/admin/none/manifests/v1", "/v2/_catalog", "/token", "/nothing", "/v2//x"):
+        for method in ("GET", "PUT", "DELETE", "OPTIONS"):
+            client.request(method, path, params=query, headers=headers)
+    with sqlite3.connect(server.data / "packhouse.db") as database:  # a damaged database: 5xx
+        database.execute("alter table tags rename to tags_elsewhere")
+    failed = client.get("/v2/admin/app/tags/list", params=query, headers=headers)
+    database.close()
+    assert failed.status_code >= 500
+
+
+def signing_keys(data: Path) -> Iterator[str]:
+    database = sqlite3.connect(data / "packhouse.db")
+    for (text,) in database.execute("select secret from signing_keys"):
+        yield re.sub(r"-----[A-Z ]+-----|\n", "", text)
+    database.close()
+
+
+def test_no_secret_reaches_the_log_the_metrics_or_a_span(
+    tmp_path: Path, collector: Collector
+) -> None:
+    secrets, data = Secrets(), tmp_path / "data"
+    settings = {
+        "PACKHOUSE_LOG_LEVEL": "debug",
+        "PACKHOUSE_METRICS": "127.0.0.1:0",
+        "PACKHOUSE_TRACING": collector.url,
+        "PACKHOUSE_GC_INTERVAL_SECONDS": "1",
+    }
+    with Server(data, "--workers", 2, **settings) as server:
+        secrets.keep("first password", (data / "first-login.txt").read_text().strip())
+        run("user", "password", "admin", "--data", data, "--password-stdin", stdin=PASSWORD)
+        secrets.keep("password", PASSWORD)
+        secrets.keep("wrong password", WRONG)
+        secrets.keep("token", server.token())
+        bearer = sign_in(server, secrets)
+        for number, key in enumerate(signing_keys(data)):
+            secrets.keep(f"signing key {number}", key)
+        authorization = {"Authorization": basic("admin", secrets.known["token"])}
+        with httpx.Client(base_url=server.url, headers=authorization, timeout=PATIENCE) as client:
+            push(client, secrets)
+            go_wrong(server, client, secrets)
+        server.get("/v2/admin/app/tags/list", headers={"Authorization": f"Bearer {bearer}"})
+        page = httpx.get(json.loads((data / "listening.json").read_text())["metrics"]).text
+        os.kill(server.workers()[0], signal.SIGKILL)  # what its end says is looked at too
+        server.wait_for("ended with")
+        server.stop()
+    spans = b"".join(collector.bodies).decode("latin-1")
+    assert "PUT /v2/{name}/manifests/{reference}" in spans
+    assert 'code="500"' in page
+    assert '"status": 500' in server.text
+    assert len(secrets.known) >= 12
+    for text in (server.text, page, spans):
+        assert secrets.found_in(text) == []
+
+
+def test_the_search_finds_what_is_there() -> None:
+    secrets = Secrets()
+    secrets.keep("password", PASSWORD)
+    assert secrets.found_in(f"x {PASSWORD} y") != []
+    assert secrets.found_in(basic("admin", PASSWORD)) != []
+    assert secrets.found_in(PASSWORD[5:]) != []
+    assert secrets.found_in("nothing") == []
