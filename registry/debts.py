@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.reduction import DupFd
-from typing import IO, Any, Self
+from typing import Any, Self
 
 TICKS = 2**15
 """In a second."""
@@ -49,7 +49,7 @@ class Debts:
         secret: bytes,
         started: float,
         *,
-        file: IO[bytes] | None = None,
+        file: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._words = memoryview(memory).cast("Q")
@@ -68,16 +68,16 @@ class Debts:
         """Return an empty table that can be given to processes spawned while this object lives."""
         file = _nameless_file()
         # All of it now: a page that a full disk has no room for would end a worker with SIGBUS.
-        file.write(bytes(_BYTES))
-        file.flush()
-        memory = mmap.mmap(file.fileno(), _BYTES)
+        with open(file, "wb", closefd=False) as writer:
+            writer.write(bytes(_BYTES))
+        memory = mmap.mmap(file, _BYTES)
         return cls(memory, secrets.token_bytes(16), time.monotonic(), file=file)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle for a process that is being spawned, and is given the open file."""
         if self._file is None:
             raise TypeError("a table of one process cannot be given to another")
-        return _attach, (DupFd(self._file.fileno()), self._secret, self._started)
+        return _attach, (DupFd(self._file), self._secret, self._started)
 
     def now(self) -> int:
         """Return the ticks since the start, the same in all processes of this machine."""
@@ -102,11 +102,12 @@ class Debts:
         self._words[debt.index] = debt.tag << _TIME_BITS | min(until, _LATEST)
 
 
-def _nameless_file() -> IO[bytes]:
-    """Return a file that only those it is given to can open: in memory, where the system can."""
+def _nameless_file() -> int:
+    """Open a file that only those it is given to can reach: in memory, where the system can."""
     if hasattr(os, "memfd_create"):
-        return open(os.memfd_create("packhouse-debts"), "r+b")
-    return tempfile.TemporaryFile()
+        return os.memfd_create("packhouse-debts")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _attach(handed: Any, secret: bytes, started: float) -> Debts:

@@ -1,5 +1,7 @@
 """What is owed: the limit's arithmetic against its definition, and the table of fixed size."""
 
+import multiprocessing
+import os
 import pickle
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.debts import TICKS, Debts
-from registry.rate_limits import Caller, Limit, network_of
+from registry.rate_limits import Allowance, Caller, Limit, network_of
 
 LIMITS = st.builds(Limit, st.integers(1, 8), st.integers(1, 4))
 STEPS = st.lists(st.integers(0, 2 * TICKS), max_size=60)
@@ -126,6 +128,23 @@ def test_time_comes_from_the_clock_and_is_never_before_the_start() -> None:
 def test_a_table_of_one_process_stays_there() -> None:
     with pytest.raises(TypeError):
         pickle.dumps(Debts.alone())
+
+
+@pytest.mark.parametrize("memory", ["memfd", "temporary file"])
+def test_what_a_spawned_process_writes_is_in_the_table(
+    memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if memory == "temporary file":
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    debts, limit = Debts.shared(), Limit(1, 3600)
+    before, allowance = debts.now(), Allowance(debts, limit, "pulls")
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=allowance.charge, args=(Caller(b"key", "key"),))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    until = debts.find(b"pulls key").until
+    assert before + limit.interval <= until <= debts.now() + limit.interval
 
 
 @pytest.mark.parametrize(
