@@ -18,7 +18,17 @@ from typing import Any
 
 import httpx
 
-from tests.benchmarks import alone, document, files, images, programs, pushing, reading, report
+from tests.benchmarks import (
+    alone,
+    beside,
+    document,
+    files,
+    images,
+    programs,
+    pushing,
+    reading,
+    report,
+)
 from tests.benchmarks.bench import Bench, Limits, Row
 from tests.benchmarks.drive import RunFailed, Sample
 from tests.benchmarks.servers import (
@@ -32,7 +42,7 @@ from tests.benchmarks.servers import (
     Packhouse,
 )
 
-ROWS = [*reading.ROWS, *pushing.ROWS, *alone.ROWS, *reading.TLS_ROWS, *images.ROWS]
+ROWS = [*reading.ROWS, *pushing.ROWS, *beside.ROWS, *alone.ROWS, *reading.TLS_ROWS, *images.ROWS]
 SECONDS = 5
 QUICK_SECONDS = 1
 BUDGET_SECONDS = 15 * 60

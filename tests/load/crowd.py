@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 
-from tests.load.raw import Connection
+from tests.load.raw import Answer, Connection
 from tests.registry.client import OCI_MANIFEST, digest_of, image_manifest
 
 Kind = Callable[[int], Coroutine[None, None, None]]
@@ -23,7 +23,10 @@ SMALL_BUFFER = 8 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many of each kind there are, for how long; uploads and reads last `turn` seconds."""
+    """How many of each kind there are, for how long; uploads and reads last `turn` seconds.
+
+    `breaking` of the uploads lose their connection once.
+    """
 
     idle: int
     readers: int
@@ -31,6 +34,7 @@ class Size:
     pulls: int
     seconds: float
     turn: int
+    breaking: int = 0
 
 
 class Crowd:
@@ -117,7 +121,7 @@ class Crowd:
         rng = Random(number)
         async with self._connection() as connection:
             while True:
-                answer = await connection.ask("GET", f"{self._repository}/manifests/crowd")
+                answer = await self._ask_for_manifest(connection)
                 assert answer.status == 200, answer
                 assert await connection.read(answer.length) == self._manifest
                 self.done["woken"] += 1
@@ -148,27 +152,31 @@ class Crowd:
             async with self._connection() as connection:
                 target = await self._begin(connection)
             self._arrived(self._upload, number)
-            if number % 4 == 3:
+            if number < self._size.breaking:
                 await self._break_off(target, data)
-            while not await self._resume(target, data):
+            while (closing := await self._resume(target, data)) is None:
                 self.done["resumed again"] += 1
             async with self._connection() as connection:
-                answer = await connection.ask("PUT", with_digest(target, data))
+                answer = await connection.ask("PUT", with_digest(closing, data))
                 assert answer.status == 201, answer
                 await self._check(connection, data)
-            self.done["broken off" if number % 4 == 3 else "uploaded"] += 1
+            self.done["broken off" if number < self._size.breaking else "uploaded"] += 1
 
     async def _pull(self, number: int) -> None:
         """Pull a small image without a pause."""
         async with self._connection() as connection:
             while not self._over.is_set():
-                answer = await connection.ask("GET", f"{self._repository}/manifests/crowd")
+                answer = await self._ask_for_manifest(connection)
                 assert await connection.read(answer.length) == self._manifest
                 await self._check(connection, self._layer)
                 self.done["pulled"] += 1
                 self._arrived(self._pull, number)
 
     # Steps
+
+    async def _ask_for_manifest(self, connection: Connection) -> Answer:
+        target = f"{self._repository}/manifests/crowd"
+        return await connection.ask("GET", target, accept=OCI_MANIFEST)
 
     async def _check(self, connection: Connection, data: bytes) -> None:
         answer = await connection.ask("GET", f"{self._repository}/blobs/{digest_of(data)}")
@@ -188,8 +196,11 @@ class Crowd:
             await connection.send(data[: len(data) // 2])
             await self._pause(1)
 
-    async def _resume(self, target: str, data: bytes) -> bool:
-        """Send slowly what is missing; False if an earlier request still wrote to the upload."""
+    async def _resume(self, target: str, data: bytes) -> str | None:
+        """Send slowly what is missing, and return where the upload is closed.
+
+        None if an earlier request still wrote to it.
+        """
         async with self._connection() as connection:
             answer = await connection.ask("GET", target)
             assert answer.status == 204, answer
@@ -197,14 +208,14 @@ class Crowd:
             start += 1 if start else 0  # 0-0 says that nothing is there, or one byte
             span = {"content_range": f"{start}-{len(data) - 1}"}
             size = str(len(data) - start)
-            await connection.begin("PATCH", target, content_length=size, **span)
+            await connection.begin("PATCH", answer.location, content_length=size, **span)
             with suppress(ConnectionError):  # refused before its end
                 for at in range(start, len(data), WRITTEN):
                     await connection.send(data[at : at + WRITTEN])
                     await self._pause(1)
             answer = await connection.answer()
             assert answer.status in {202, 416}, answer
-            return answer.status == 202
+            return answer.location if answer.status == 202 else None
 
 
 def with_digest(location: str, data: bytes) -> str:
