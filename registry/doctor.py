@@ -24,6 +24,7 @@ from auth.jwt import LOAD_KEYS, SigningKeys
 from registry.certificate_checks import check_tls
 from registry.checks import FAIL, OK, WARN, Check
 from registry.config import Config, ConfigError, from_environment
+from registry.instruments import require_tracing
 from registry.outside import check_outside
 from registry.progress import shown_size
 from registry.reflection import issue_pass
@@ -87,6 +88,7 @@ def examine(file: str | None, data: str | None, url: str | None = None) -> Seque
     try:
         config = from_environment(file, {"data": data})
         check_certificate(config.tls)
+        require_tracing(config)
     except ConfigError as error:
         return [Check("configuration", FAIL, str(error))]
     checks = [Check("configuration", OK, "every key is known and every value fits")]

@@ -186,6 +186,9 @@ def test_tracing_that_is_not_installed_stops_the_start_in_one_line(
         assert done.stderr.startswith("packhouse: tracing needs packages")
         assert "pip install 'packhouse[tracing]'" in done.stderr
         assert done.stderr.count("\n") == 1
+    looked = run("doctor", "--data", data, **settings)
+    assert looked.returncode == 1
+    assert "pip install 'packhouse[tracing]'" in looked.stdout
 
 
 def test_without_the_key_nothing_is_imported(tmp_path: Path, data: Path) -> None:
