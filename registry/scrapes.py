@@ -214,10 +214,11 @@ def _build() -> Metric:
 
 def _space(config: Config) -> Iterator[Metric]:
     """Yield the space of the store's file system, and the size of the embedded database."""
-    disk = os.statvfs(config.directory)
-    free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
-    yield GaugeMetricFamily("packhouse_store_free_bytes", "Space that blobs can take.", free)
-    yield GaugeMetricFamily("packhouse_store_size_bytes", "The store's file system.", size)
+    with suppress(OSError):
+        disk = os.statvfs(config.directory)
+        free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+        yield GaugeMetricFamily("packhouse_store_free_bytes", "Space that blobs can take.", free)
+        yield GaugeMetricFamily("packhouse_store_size_bytes", "The store's file system.", size)
     files = GaugeMetricFamily("packhouse_database_size_bytes", "SQLite's files.", labels=["file"])
     for label, name in (("database", "packhouse.db"), ("log", "packhouse.db-wal")):
         with suppress(OSError):

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import socket
 import string
@@ -38,6 +39,7 @@ from storage.sqlite import SqliteDatabase
 from tests.registry.client import basic, digest_of
 from tests.registry.processes import PATIENCE, Server, run
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -231,6 +233,14 @@ def test_the_parser_of_openmetrics_reads_the_page(data: Path) -> None:
     assert families["packhouse_http_request_duration_seconds"].type == "histogram"
     for family in families.values():
         assert family.documentation, family.name
+
+
+def test_every_family_is_in_the_documentation(data: Path) -> None:
+    with Metered(data, "--workers", 1) as server:
+        page = httpx.get(server.metrics_url, timeout=PATIENCE).text
+    shown = {family.name for family in parse_text(page) if family.name.startswith("packhouse_")}
+    written = set(re.findall(r"`(packhouse_\w+)`", DOCUMENT.read_text()))
+    assert {name.removesuffix("_total") for name in written} == shown
 
 
 def test_ten_scrapes_at_once_are_answered_alike(data: Path) -> None:
