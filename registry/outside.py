@@ -1,7 +1,7 @@
 """doctor's look from outside: what arrives of a request that takes the clients' way in.
 
-Three requests to `/-/doctor`: a plain one, one that claims to be another, and the head of one whose
-body would be too large for a proxy with a limit. No body is sent.
+Three requests to `/-/doctor`: a plain one, one that claims to be another, and the beginning of one
+whose body would be too large for a proxy with a limit.
 """
 
 import http.client
@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from registry.config import Config
 from registry.reflection import PATH
 
 LARGE = 10 * 1024**3
-"""Bytes that are announced, and never sent."""
+"""Bytes that are announced, of which hardly any are sent."""
 
 PATIENCE_SECONDS = 10.0
+_WAITS_SECONDS = (3.0, *[1.0] * 7)
+_PIECE = bytes(16 * 1024)
 _CLAIMED_HOST, _CLAIMED_CLIENT = "doctor.invalid", "192.0.2.1"
 _CLAIMS = {
     "Forwarded": f"for={_CLAIMED_CLIENT};host={_CLAIMED_HOST}",
@@ -86,19 +89,37 @@ class Outside:
         days = int(ends - time.time()) // _DAY_SECONDS
         return Check(name, OK if days >= SOON.days else WARN, f"trusted, and good for {days} days")
 
-    def ask(self, headers: Mapping[str, str], length: int | None = None) -> Answer:
-        """Ask what arrives. Raises OSError (TimeoutError), http.client.HTTPException."""
-        connection = self._connect()
-        try:
-            connection.putrequest("GET" if length is None else "POST", PATH)
+    def ask(self, headers: Mapping[str, str]) -> Answer:
+        """Ask what arrives. Raises OSError, http.client.HTTPException."""
+        with self._begin("GET", headers) as connection:
+            return _read(connection.getresponse())
+
+    def announce(self, length: int) -> Answer | None:
+        """Ask with a body that is not sent to its end; None if that is waited for.
+
+        Raises OSError, http.client.HTTPException.
+        """
+        with self._begin("POST", {"Content-Length": str(length)}) as connection:
+            for seconds in _WAITS_SECONDS:
+                connection.sock.settimeout(seconds)
+                try:
+                    return _read(connection.getresponse())
+                except TimeoutError:
+                    # Caddy passes an early answer on only when a piece of the body comes.
+                    connection.send(_PIECE)
+        return None
+
+    @contextmanager
+    def _begin(
+        self, method: str, headers: Mapping[str, str]
+    ) -> Iterator[http.client.HTTPConnection]:
+        """Send the head of a request."""
+        with closing(self._connect()) as connection:
+            connection.putrequest(method, PATH)
             for name, value in {"Authorization": f"Bearer {self._pass}", **headers}.items():
                 connection.putheader(name, value)
-            if length is not None:
-                connection.putheader("Content-Length", str(length))
             connection.endheaders()
-            return _read(connection.getresponse())
-        finally:
-            connection.close()
+            yield connection
 
     def _connect(self) -> http.client.HTTPConnection:
         if self.scheme == "http":
@@ -210,9 +231,8 @@ def _is_trusted(config: Config, address: str) -> bool:
 def _check_body(outside: Outside) -> Check:
     """Announce a large body: a proxy with a limit refuses at once, one that buffers waits."""
     name = "large uploads"
-    try:
-        answer = outside.ask({}, LARGE)
-    except TimeoutError:
+    answer = outside.announce(LARGE)
+    if answer is None:
         about = (
             "the proxy keeps uploads to itself until they end: they need its disk and cannot be "
             "resumed (nginx: proxy_request_buffering off)"
