@@ -1,5 +1,7 @@
 """An nginx in front of a registry, with the site that docs/proxy.md shows."""
 
+import json
+import os
 import re
 import socket
 import ssl
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.clients.server import Registry
+from tests.clients.server import PACKHOUSE, Registry
 from tests.clients.shell import client
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "proxy.md"
@@ -100,6 +102,21 @@ class House:
             "/etc/nginx/tls/privkey.pem": str(self.key),
         }
         return put(SITE, ours)
+
+    def doctor(self) -> dict[str, str]:
+        """What doctor says of this way in, by name."""
+        data = ("--data", self.registry.data)
+        trust = {"SSL_CERT_FILE": str(self.certificate), "PACKHOUSE_TRUSTED_PROXIES": "127.0.0.1"}
+        done = subprocess.run(
+            [PACKHOUSE, "doctor", *data, "--json", "--url", self.url],
+            env={**os.environ, **trust},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        answer = json.loads(done.stdout)
+        assert done.returncode == (0 if answer["ok"] else 1)
+        return {at["name"]: f"{at['status']}: {at['message']}" for at in answer["checks"]}
 
     def http(self) -> httpx.Client:
         who = (self.registry.user, self.registry.token)

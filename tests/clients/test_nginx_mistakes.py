@@ -1,8 +1,6 @@
 """What users see of a proxy that is set up wrongly, and what `packhouse doctor` says of it."""
 
-import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import pytest
 from tests.clients import images, nginx, server
 from tests.clients.engine import Engine
 from tests.clients.nginx import House
-from tests.clients.server import PACKHOUSE
 from tests.clients.shell import Shell
 
 MEGABYTE = 1_000_000
@@ -33,13 +30,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def doctor(house: House, tmp_path: Path, changes: dict[str, str]) -> dict[str, str]:
     """Run doctor through an nginx with these changes; return what it says by name."""
     site = nginx.put(house.site(), changes)
-    command = [PACKHOUSE, "doctor", "--data", house.registry.data, "--json", "--url", house.url]
-    trust = {"SSL_CERT_FILE": str(house.certificate), "PACKHOUSE_TRUSTED_PROXIES": "127.0.0.1"}
     with nginx.running(tmp_path / "nginx", site, house.door, house.trust):
-        done = subprocess.run(command, env=trust, capture_output=True, text=True, check=False)
-    answer = json.loads(done.stdout)
-    assert done.returncode == (0 if answer["ok"] else 1)
-    return {at["name"]: f"{at['status']}: {at['message']}" for at in answer["checks"]}
+        return house.doctor()
 
 
 def test_doctor_finds_nothing_in_the_documented_site(house: House, tmp_path: Path) -> None:
