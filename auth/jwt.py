@@ -23,7 +23,8 @@ from storage.database import Database, Transaction
 ALGORITHM = "ES256"
 ISSUER = "packhouse"
 AUDIENCE = "packhouse"
-_CACHED = 10_000
+REMEMBERED = 1024 * 1024
+"""Bytes of the tokens whose signatures are known to be good: some 2,000 ordinary ones."""
 
 # scan: a handful of rows, read at the start of a worker and for an unknown key id
 LOAD_KEYS = """
@@ -97,13 +98,14 @@ def _load_key(purpose: str, row: Any) -> Key:
 
 
 class Bearers:
-    """Issues and verifies; a good signature is remembered until the token expires."""
+    """Issues and verifies; a good signature is remembered until newer tokens need its room."""
 
     def __init__(self, keys: SigningKeys, clock: Clock, lifetime: int) -> None:
         self._keys = keys
         self._clock = clock
         self.lifetime = lifetime
         self._verified: OrderedDict[str, tuple[int, Principal]] = OrderedDict()
+        self._verified_bytes = 0
 
     async def issue(self, who: Principal, access: dict[str, frozenset[str]]) -> str:
         """Sign a token for `who`, bounded to `access` ("repository:NAME" to actions)."""
@@ -142,10 +144,14 @@ class Bearers:
         return who
 
     def _remember(self, text: str, claims: dict[str, Any]) -> tuple[int, Principal]:
-        self._verified[text] = claims["exp"], _principal(claims)
-        if len(self._verified) > _CACHED:
-            self._verified.popitem(last=False)
-        return self._verified[text]
+        found = claims["exp"], _principal(claims)
+        if text not in self._verified:  # another request may have been first
+            self._verified[text] = found
+            self._verified_bytes += len(text)
+        while self._verified_bytes > REMEMBERED:
+            oldest, _ = self._verified.popitem(last=False)
+            self._verified_bytes -= len(oldest)
+        return found
 
     async def _check_signature(self, text: str) -> dict[str, Any]:
         try:
