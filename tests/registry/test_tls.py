@@ -1,15 +1,18 @@
 """A certificate that was replaced is served without a restart; a bad one never is."""
 
 import http.client
+import json
 import os
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography import x509
 
@@ -193,21 +196,40 @@ def test_sighup_without_tls_changes_nothing(data: Path) -> None:
 
 
 CLOSE_A_TERMINAL = """
-import os, pty, sys
+import os, pty, signal, sys
 pid, terminal = pty.fork()
 if not pid:
+    if sys.argv[1] == "nohup":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        del sys.argv[1]
     os.execvp(sys.argv[1], sys.argv[1:])
 said = b""
 while b"docker pull" not in said:
     said += os.read(terminal, 4096)
 os.close(terminal)
-os.waitpid(pid, 0)
+if sys.argv[1] != "nohup":
+    os.waitpid(pid, 0)
 """
 
 
 def test_a_closed_terminal_ends_the_server(data: Path) -> None:
     command = [PACKHOUSE, "serve", "--data", data, "--port", "0", "--workers", "1"]
     settings = environment(PACKHOUSE_HOST="127.0.0.1")
-    terminal = ["python3", "-c", CLOSE_A_TERMINAL]
+    terminal = [sys.executable, "-c", CLOSE_A_TERMINAL]
     subprocess.run([*terminal, *command], env=settings, timeout=PATIENCE, check=True)
+    assert not (data / "listening.json").exists()
+
+
+def test_a_closed_terminal_leaves_a_server_alone_that_nohup_started(data: Path) -> None:
+    command = ["nohup", PACKHOUSE, "serve", "--data", data, "--port", "0", "--workers", "1"]
+    settings = environment(PACKHOUSE_HOST="127.0.0.1")
+    terminal = [sys.executable, "-c", CLOSE_A_TERMINAL]
+    subprocess.run([*terminal, *command], env=settings, timeout=PATIENCE, check=True)
+    told = json.loads((data / "listening.json").read_text())
+    try:
+        os.kill(told["pid"], signal.SIGHUP)
+        assert httpx.get(f"{told['urls'][0]}/healthz", timeout=PATIENCE).status_code == 200
+    finally:
+        os.kill(told["pid"], signal.SIGTERM)
+        wait_for_end([told["pid"]])
     assert not (data / "listening.json").exists()
