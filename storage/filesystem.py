@@ -56,6 +56,7 @@ class FilesystemStore:
         self._incoming = directory / "incoming"
         self._reserve = reserve
         self._durable: set[str] = set()
+        self._durable_leaves = bytearray(16**4)  # their names would take ten megabytes
         # Reads do not queue behind fsyncs, nor either of them behind asyncio's few threads.
         self._writers = ThreadPoolExecutor(WRITERS, "blobs-write")
         self._readers = ThreadPoolExecutor(READERS, "blobs-read")
@@ -188,7 +189,7 @@ class FilesystemStore:
             raise NoSpace(_FULL)
 
     def _keep(self, draft: Path, final: Path) -> Stored:
-        self._make(final.parent)
+        self._make_leaf(final)
         status = draft.stat()
         os.rename(draft, final)
         _sync_directory(final.parent)
@@ -205,9 +206,16 @@ class FilesystemStore:
             return
         if self._directory in directory.parents or not directory.parent.exists():
             self._make(directory.parent)
-        directory.mkdir(mode=0o700, exist_ok=True)
-        _sync_directory(directory.parent)
+        _make_durable(directory)
         self._durable.add(name)
+
+    def _make_leaf(self, final: Path) -> None:
+        """Make the directory of an object, as `_make` does."""
+        number = int(final.name[:4], 16)
+        if not self._durable_leaves[number]:
+            self._make(final.parent.parent)
+            _make_durable(final.parent)
+            self._durable_leaves[number] = 1
 
     def _walk(self) -> Iterator[Stored]:
         for first in _names(self._blobs):
@@ -273,6 +281,11 @@ def _sync_data(descriptor: int) -> None:
         os.fsync(descriptor)  # it has no fdatasync
     else:
         os.fdatasync(descriptor)
+
+
+def _make_durable(directory: Path) -> None:
+    directory.mkdir(mode=0o700, exist_ok=True)
+    _sync_directory(directory.parent)
 
 
 def _sync_directory(directory: Path) -> None:
