@@ -14,6 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -80,7 +81,7 @@ class _Counted(ProgressColumn):
     """How much of how much."""
 
     def __init__(self, unit: str) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))  # a narrow terminal cuts it, the bar stays a line
         self._unit = unit
 
     def render(self, task: Task) -> Text:

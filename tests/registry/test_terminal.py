@@ -174,6 +174,12 @@ def test_long_work_shows_a_bar_on_a_terminal_and_lines_in_a_log(data: Path, tmp_
     assert "restore" in on_terminal(tmp_path / "two", "restore", place).text
 
 
+def test_a_bar_is_one_line_on_a_narrow_terminal(data: Path) -> None:
+    lines = [line for line in on_terminal(data, "fsck", columns=40).lines if line]
+    assert any("100 %" in line for line in lines)
+    assert {line[:4] for line in lines} == {"fsck"}
+
+
 def test_purging_counts_manifests(data: Path, tmp_path: Path) -> None:
     place, other = tmp_path / "backup", tmp_path / "data"
     assert command(data, "backup", place).returncode == 0
