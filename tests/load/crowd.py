@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import Random
 
-from tests.load.raw import Answer, Connection
+from tests.load.mixed import one_round
+from tests.load.raw import Answer, Connection, with_digest
 from tests.registry.client import OCI_MANIFEST, digest_of, image_manifest
 
 Kind = Callable[[int], Coroutine[None, None, None]]
@@ -35,6 +36,7 @@ class Size:
     seconds: float
     turn: int
     breaking: int = 0
+    mixed: int = 0
 
 
 class Crowd:
@@ -90,6 +92,7 @@ class Crowd:
             (size.readers, self._read),
             (size.uploads, self._upload),
             (size.pulls, self._pull),
+            (size.mixed, self._mix),
         ]
 
     def _arrived(self, kind: Kind, number: int) -> None:
@@ -172,6 +175,15 @@ class Crowd:
                 self.done["pulled"] += 1
                 self._arrived(self._pull, number)
 
+    async def _mix(self, number: int) -> None:
+        """Do what nobody did before, without a pause: what is remembered of it has a bound."""
+        rng, owner = Random(f"{self._size} {number}"), self._repository.split("/")[2]
+        async with self._connection() as connection:
+            while not self._over.is_set():
+                await one_round(connection, owner, rng)
+                self.done["mixed"] += 1
+                self._arrived(self._mix, number)
+
     # Steps
 
     async def _ask_for_manifest(self, connection: Connection) -> Answer:
@@ -216,8 +228,3 @@ class Crowd:
             answer = await connection.answer()
             assert answer.status in {202, 416}, answer
             return answer.location if answer.status == 202 else None
-
-
-def with_digest(location: str, data: bytes) -> str:
-    """The target that closes an upload."""
-    return f"{location}{'&' if '?' in location else '?'}digest={digest_of(data)}"

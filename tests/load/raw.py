@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.registry.client import digest_of
 from tests.registry.processes import PATIENCE
 
 
@@ -32,7 +33,7 @@ class Connection:
 
     def __init__(self, port: int, authorization: str, buffer: int = 0) -> None:
         self._port = port
-        self._authorization = authorization
+        self.authorization = authorization
         self._rest = b""
         self._socket = socket.socket()
         self._socket.setblocking(False)
@@ -58,8 +59,8 @@ class Connection:
     async def begin(self, method: str, target: str, **headers: str) -> None:
         """Send the head of a request."""
         lines = [f"{method} {target} HTTP/1.1", f"Host: 127.0.0.1:{self._port}"]
-        if self._authorization:
-            lines.append(f"Authorization: {self._authorization}")
+        if self.authorization:
+            lines.append(f"Authorization: {self.authorization}")
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         await self.send(("\r\n".join(lines) + "\r\n\r\n").encode())
 
@@ -92,3 +93,8 @@ class Connection:
             data = await asyncio.get_running_loop().sock_recv(self._socket, most)
         assert data, f"the server closed the connection after {self._rest[:200]!r}"
         return data
+
+
+def with_digest(location: str, data: bytes) -> str:
+    """The target that closes an upload."""
+    return f"{location}{'&' if '?' in location else '?'}digest={digest_of(data)}"

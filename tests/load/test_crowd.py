@@ -17,9 +17,11 @@ from tests.load.crowd import Crowd, Size
 from tests.load.holdings import WatchedServer
 
 SOAK = bool(os.environ.get("SOAK"))
-FULL = Size(idle=2000, readers=500, uploads=200, pulls=4, seconds=3600, turn=120, breaking=50)
-SMALL = Size(idle=200, readers=50, uploads=20, pulls=2, seconds=14, turn=6, breaking=5)
-WARM = Size(idle=40, readers=20, uploads=20, pulls=8, seconds=2, turn=2, breaking=5)
+FULL = Size(
+    idle=2000, readers=500, uploads=200, pulls=4, seconds=3600, turn=120, breaking=50, mixed=4
+)
+SMALL = Size(idle=200, readers=50, uploads=20, pulls=2, seconds=14, turn=6, breaking=5, mixed=2)
+WARM = Size(idle=40, readers=20, uploads=20, pulls=8, seconds=2, turn=2, breaking=5, mixed=2)
 
 PEAK = 120 if SOAK else 80
 """Megabytes of a worker. Each client may hold so much and no more, however fast or slow it is: so
@@ -61,6 +63,14 @@ async def crowd(server: WatchedServer, token: str, size: Size) -> tuple[list[flo
         await asyncio.sleep(size.seconds / 2)
         end = server.memory()
     print(dict(clients.done))
-    assert set(clients.done) >= {"woken", "read", "left", "uploaded", "broken off", "pulled"}
+    assert set(clients.done) >= {
+        "woken",
+        "read",
+        "left",
+        "uploaded",
+        "broken off",
+        "pulled",
+        "mixed",
+    }
     assert clients.done["woken"] >= 2 * size.idle
     return middle, end
