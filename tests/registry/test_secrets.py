@@ -138,6 +138,7 @@ def test_no_secret_reaches_the_log_the_metrics_or_a_span(
         "PACKHOUSE_METRICS": "127.0.0.1:0",
         "PACKHOUSE_TRACING": collector.url,
         "PACKHOUSE_GC_INTERVAL_SECONDS": "1",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
     with Server(data, "--workers", 2, **settings) as server:
         secrets.keep("first password", (data / "first-login.txt").read_text().strip())
@@ -153,12 +154,14 @@ def test_no_secret_reaches_the_log_the_metrics_or_a_span(
             push(client, secrets)
             go_wrong(server, client, secrets)
         server.get("/v2/admin/app/tags/list", headers={"Authorization": f"Bearer {bearer}"})
-        page = httpx.get(json.loads((data / "listening.json").read_text())["metrics"]).text
+        where = json.loads((data / "listening.json").read_text())["metrics"]
+        page = httpx.get(where, timeout=PATIENCE).text
+        collector.wait_for(lambda span: span.name == "PUT /v2/{name}/manifests/{reference}")
+        collector.wait_for(lambda span: span.error)  # the last of them: a killed worker sends none
         os.kill(server.workers()[0], signal.SIGKILL)  # what its end says is looked at too
         server.wait_for("ended with")
         server.stop()
     spans = b"".join(collector.bodies).decode("latin-1")
-    assert "PUT /v2/{name}/manifests/{reference}" in spans
     assert 'code="500"' in page
     assert '"status": 500' in server.text
     assert len(secrets.known) >= 12
