@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import termios
 from collections.abc import Sequence
@@ -15,6 +16,16 @@ from tests.registry.processes import PATIENCE, environment
 
 CTRL_C = b"\x03"
 _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def heed_interrupts() -> None:
+    """In a child: let SIGINT end it, which tests that run in the background inherit ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _enter(terminal: int) -> None:
+    os.login_tty(terminal)
+    heed_interrupts()
 
 
 class Terminal:
@@ -43,7 +54,7 @@ class Terminal:
             self._command,
             env=kept,
             cwd=self._cwd,
-            preexec_fn=lambda: os.login_tty(theirs),  # noqa: PLW1509 - so Ctrl-C is its SIGINT
+            preexec_fn=lambda: _enter(theirs),  # noqa: PLW1509 - so Ctrl-C is its SIGINT
             pass_fds=[theirs],
         )
         os.close(theirs)

@@ -17,7 +17,7 @@ from registry.examples import EXAMPLES, every_command
 from registry.progress import Progress
 from tests.registry.client import OCI_MANIFEST, digest_of, image_manifest
 from tests.registry.processes import PACKHOUSE, PATIENCE, Server, environment, run
-from tests.registry.terminal import CTRL_C, Terminal
+from tests.registry.terminal import CTRL_C, Terminal, heed_interrupts
 
 APP = "admin/app"
 LAYER = os.urandom(3 * 1024 * 1024)
@@ -240,6 +240,7 @@ def test_ctrl_c_is_quiet_while_the_program_is_still_being_read(tmp_path: Path) -
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 - no threads run here
     ) as process:
         assert process.stderr is not None
         assert any("asyncio" in line for line in process.stderr)
