@@ -10,7 +10,7 @@ from typing import Any
 from auth.permissions import Permissions
 from auth.principals import Action, Principal
 from registry.errors import ManifestInvalid
-from registry.manifest_store import decode
+from registry.manifest_bytes import decode
 from registry.manifests import annotations
 from storage.database import Database, Row
 from storage.digest import Digest

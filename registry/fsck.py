@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from registry.manifest_store import decode
+from registry.manifest_bytes import decode
 from registry.progress import Pace, Progress
 from registry.quarantine import Quarantine
 from storage.blobs import BlobStore, Stored, closing

@@ -6,7 +6,6 @@ manifest, edges, tags, history and event together.
 
 import asyncio
 import json
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from auth.permissions import ACCESS, Access, Permissions, question
 from auth.principals import Action, Principal, Visibility
 from registry.blobs import LIVE_MEMBERSHIP
 from registry.errors import ContentMissing, ManifestInvalid, ManifestUnknown
+from registry.manifest_bytes import decode, encode
 from registry.manifests import Descriptor, Manifest, parse_manifest
 from registry.repositories import check_container_name, record, touch
 from storage.clock import Clock
@@ -21,9 +21,6 @@ from storage.database import Database, Row, Transaction
 from storage.digest import Digest
 from storage.errors import DigestInvalid
 from storage.names import RepositoryName, Tag
-
-_COMPRESS_ABOVE = 64 * 1024
-_PLAIN, _ZLIB = 0, 1
 
 FIND_BY_TAG = f"""
 with {ACCESS}
@@ -163,7 +160,7 @@ class ManifestStore:
         found = Digest.of(data, digest.algorithm if digest is not None else "sha256")
         if digest is not None and found != digest:
             raise DigestInvalid(f"the manifest that came is {found}, not {digest}")
-        encoding, kept = _encode(data)
+        encoding, kept = encode(data)
         push = _Push(who, access, manifest, found, tags, len(data), encoding, kept, self._clock())
         await self._database.write(push.run)
         return PushedManifest(found, manifest.subject.digest if manifest.subject else None)
@@ -289,17 +286,3 @@ def unknown(repository: RepositoryName, reference: Digest | Tag) -> ManifestUnkn
     return ManifestUnknown(
         f"{repository} holds no {kind} {reference}", detail={kind: str(reference)}
     )
-
-
-def _encode(data: bytes) -> tuple[int, bytes]:
-    if len(data) > _COMPRESS_ABOVE:
-        packed = zlib.compress(data, 1)
-        if len(packed) < len(data):
-            return _ZLIB, packed
-    return _PLAIN, data
-
-
-def decode(row: Row) -> bytes:
-    """Return a manifest's bytes from a row with `encoding` and `bytes`."""
-    data: bytes = row["bytes"]
-    return zlib.decompress(data) if row["encoding"] == _ZLIB else data
