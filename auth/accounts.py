@@ -29,6 +29,7 @@ on conflict (resource_kind, resource_id, grantee_id) do update set role = exclud
 DELETE_GRANT = """
 delete from grants where resource_kind = $1 and resource_id = $2 and grantee_id = $3
 """
+LOCK_ACCOUNT = "update accounts set name = name where id = $1 returning id"
 FIND_ACCOUNT = """
 select id, kind, name, is_admin, password_hash, password_version, default_visibility, created_at,
   disabled_at
@@ -124,6 +125,7 @@ class Accounts:
         async def work(tx: Transaction) -> int | None:
             row = await tx.fetch_one(INSERT_ACCOUNT, "organization", name, 0, None, at)
             if row is not None and owner is not None:
+                await tx.execute(INSERT_MEMBER, owner.id, row["id"], 1)
                 await tx.execute(UPSERT_GRANT, owner.id, OWNER, row["id"], Role.ADMIN, at)
             return None if row is None else row["id"]
 
@@ -140,9 +142,14 @@ class Accounts:
         if role is Role.NONE:
             await self._database.execute(DELETE_GRANT, kind, resource_id, account.id)
             return
-        await self._database.execute(
-            UPSERT_GRANT, account.id, kind, resource_id, int(role), self._clock()
-        )
+        at = self._clock()
+
+        async def work(tx: Transaction) -> None:
+            if await tx.fetch_one(LOCK_ACCOUNT, account.id) is None:
+                raise NotFound(f"there is no account named {grantee!r}")  # a team deleted just now
+            await tx.execute(UPSERT_GRANT, account.id, kind, resource_id, int(role), at)
+
+        await self._database.write(work)
 
     async def set_password(self, name: str, password: str) -> None:
         """Replace a user's password; bearers made with the old one end. Raises NotFound."""

@@ -15,10 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from auth.accounts import Accounts
 from auth.authenticate import Authenticator
 from auth.jwt import Bearers, SigningKeys
+from auth.organizations import Organizations
 from auth.passwords import Passwords
 from auth.permissions import Permissions
 from auth.projects import Projects
 from auth.routes import TokenService
+from auth.teams import Teams
 from auth.tokens import Tokens
 from registry.background import GarbageCollection, holder
 from registry.blobs import Blobs
@@ -65,6 +67,8 @@ class Services:
     database: Database
     store: BlobStore
     accounts: Accounts
+    organizations: Organizations
+    teams: Teams
     projects: Projects
     tokens: Tokens
     keys: SigningKeys
@@ -112,6 +116,8 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
         database=database,
         store=store,
         accounts=accounts,
+        organizations=Organizations(database, accounts, clock),
+        teams=Teams(database, accounts, clock),
         projects=Projects(database, accounts, clock),
         tokens=tokens,
         keys=keys,

@@ -15,6 +15,7 @@ from registry.maintenance import add_gc
 from registry.package_commands import add_packages
 from registry.startup import forget_first_login
 from registry.tables import print_document, print_rows
+from registry.team_commands import add_organizations, add_teams
 from storage.clock import SECOND, rfc3339
 from storage.errors import Invalid
 
@@ -25,7 +26,9 @@ _LONGEST_JOB = 24 * 3600
 
 def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add every command group to the parser."""
-    for add in (_add_users, _add_owners, _add_tokens, add_packages, add_gc, add_care):
+    for add in (_add_users, add_organizations, add_teams, _add_projects, _add_tokens):
+        add(groups, common)
+    for add in (add_packages, add_gc, add_care):
         add(groups, common)
 
 
@@ -51,14 +54,7 @@ def _add_users(groups: Any, common: argparse.ArgumentParser) -> None:
     listing.set_defaults(command=user_list)
 
 
-def _add_owners(groups: Any, common: argparse.ArgumentParser) -> None:
-    org = groups.add_parser("org", help="organizations").add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    create = org.add_parser("create", parents=[common], help="make an organization")
-    create.add_argument("name")
-    create.add_argument("--owner", metavar="USER", help="a user who administers it")
-    create.set_defaults(command=org_create)
+def _add_projects(groups: Any, common: argparse.ArgumentParser) -> None:
     project = groups.add_parser("project", help="source repositories").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -141,12 +137,6 @@ async def user_list(services: Services, options: argparse.Namespace) -> None:
             for row in page
         ]
     print_rows(rows, as_json=options.json)
-
-
-async def org_create(services: Services, options: argparse.Namespace) -> None:
-    """Make an organization."""
-    await services.accounts.create_organization(options.name, options.owner)
-    print(f"organization {options.name} made", file=sys.stderr)
 
 
 async def project_create(services: Services, options: argparse.Namespace) -> None:

@@ -130,6 +130,21 @@ def parse_owner(text: str) -> str:
     return owner
 
 
+def parse_team(text: str) -> tuple[str, str]:
+    """Read `organization/team` as its two names, folded to lower case. Raises NameInvalid.
+
+    No owner's name holds a slash, so a team's row is named like this and collides with none.
+    """
+    owner, separator, name = text.partition("/")
+    folded = name.lower() if name.isascii() else name
+    if not separator or len(folded) > _OWNER_LENGTH or not _OWNER.fullmatch(folded):
+        raise NameInvalid(
+            f"team name {quoted(text)} is not valid: write ORGANIZATION/TEAM, with letters and "
+            f"digits and single '-' between them (at most {_OWNER_LENGTH})"
+        )
+    return parse_owner(owner), folded
+
+
 def parse_project(text: str) -> str:
     """Read a project's own name, case kept (it is unique without case). Raises NameInvalid."""
     if not _PROJECT.fullmatch(text) or text in (".", "..") or text.lower().endswith(".git"):

@@ -16,8 +16,10 @@ create table accounts (
     created_at bigint not null,
     disabled_at bigint
 );
+create index accounts_owned on accounts (owner_id, name) where owner_id is not null;
 
--- Every user is a member of itself, so that roles are one join of members and grants.
+-- Every user is a member of itself, so that roles are one join of members and grants; a team and an
+-- organization have members too. role: 1 member, 2 maintainer of a team, 3 the account itself.
 create table members (
     user_id bigint not null references accounts (id),
     group_id bigint not null references accounts (id),

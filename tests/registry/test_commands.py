@@ -204,6 +204,40 @@ def test_a_token_that_is_not_there_cannot_be_revoked(cli: Cli) -> None:
     assert "invalid int value" in cli("token", "revoke", "mine", status=2).err
 
 
+# Teams
+
+
+def test_an_organization_its_members_and_its_teams(cli: Cli) -> None:
+    for name in ("ada", "bob"):
+        cli("user", "create", name, "--password-stdin", stdin=PASSWORD)
+    cli("org", "create", "acme", "--owner", "ada")
+    assert cli("org", "add", "acme", "bob").err == "bob is a member of acme\n"
+    assert cli("org", "members", "acme").out == "ada\towner\nbob\tmember\n"
+    assert "no owner" in refusal(cli("org", "remove", "acme", "ada", status=1))
+    assert "write ORGANIZATION/TEAM" in refusal(cli("team", "create", "acme", status=2))
+    cli("team", "create", "acme/devs")
+    cli("team", "add", "acme/devs", "bob", "--maintainer")
+    cli("project", "create", "acme/widget")
+    cli("grant", "acme/widget", "acme/devs", "write")
+    cli("grant", "acme", "acme/devs", "read")
+    assert cli("team", "show", "acme/devs", "--json").json == {
+        "team": "acme/devs",
+        "members": [{"user": "bob", "role": "maintainer"}],
+        "grants": [{"on": "acme", "role": "read"}, {"on": "acme/widget", "role": "write"}],
+    }
+    shown = "member\tbob\tmaintainer\ngrant\tacme\tread\ngrant\tacme/widget\twrite\n"
+    assert cli("team", "show", "acme/devs").out == shown
+    (listed,) = cli("team", "list", "acme", "--json").json
+    assert (listed["team"], listed["members"]) == ("acme/devs", 1)
+    cli("team", "remove", "acme/devs", "bob")
+    assert cli("team", "show", "acme/devs").out == shown.partition("\n")[2]
+    cli("org", "remove", "acme", "bob")
+    assert cli("org", "members", "acme", "--json").json == [{"user": "ada", "role": "owner"}]
+    cli("team", "delete", "acme/devs")
+    assert cli("team", "list", "acme").out == ""
+    assert "acme/devs" in refusal(cli("team", "show", "acme/devs", status=1))
+
+
 # Packages
 
 
@@ -244,7 +278,8 @@ def test_every_command_of_the_design_is_there() -> None:
     commands = {" ".join(words) for words in COMMANDS}
     for group, actions in {
         "user": "create list disable enable password",
-        "org": "create",
+        "org": "create members add remove",
+        "team": "create delete list show add remove",
         "project": "create",
         "token": "create list revoke",
         "package": "list show visibility delete restore purge link",

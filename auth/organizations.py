@@ -1,0 +1,128 @@
+"""Organizations: who belongs to them, and which of these are their owners.
+
+An owner is whoever has the role admin on the organization. A member without it has no rights by
+that alone: he may be put into teams.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from auth.accounts import (
+    DELETE_GRANT,
+    INSERT_MEMBER,
+    LOCK_ACCOUNT,
+    OWNER,
+    UPSERT_GRANT,
+    Accounts,
+)
+from auth.principals import Role
+from storage.clock import Clock
+from storage.database import Database, Row, Transaction
+from storage.errors import Conflict, NotFound
+
+LIST_MEMBERS = """
+select u.id, u.name, max(x.role) as role from (
+  select m.user_id, 0 as role from members m where m.group_id = $1
+  union all
+  select g.grantee_id, 3 from grants g
+  where g.resource_kind = 1 and g.resource_id = $1 and g.role = 3
+) x join accounts u on u.id = x.user_id
+where u.kind = 'user' and u.name > $2 group by u.id, u.name order by u.name limit 1000
+"""
+FIND_OTHER_OWNER = """
+select u.id from grants g join accounts u on u.id = g.grantee_id
+where g.resource_kind = 1 and g.resource_id = $1 and g.role = 3 and u.kind = 'user'
+  and u.disabled_at is null and u.id <> $2 limit 1
+"""
+FIND_GRANT = """
+select role from grants where resource_kind = $1 and resource_id = $2 and grantee_id = $3
+"""
+FIND_MEMBER = "select role from members where user_id = $1 and group_id = $2"
+LEAVE_GROUPS = """
+delete from members where user_id = $2 and group_id in (
+  select $1 union all select t.id from accounts t where t.owner_id = $1 and t.kind = 'team')
+"""
+LOSE_GRANTS = """
+delete from grants where grantee_id = $2 and (
+  (resource_kind = 1 and resource_id = $1)
+  or (resource_kind = 2 and resource_id in (select r.id from projects r where r.owner_id = $1))
+  or (resource_kind = 3 and resource_id in (select p.id from packages p where p.owner_id = $1)))
+"""
+
+
+class GroupRole(IntEnum):
+    """What somebody is in a team."""
+
+    MEMBER = 1
+    MAINTAINER = 2
+
+
+class Organizations:
+    """Who belongs to an organization."""
+
+    def __init__(self, database: Database, accounts: Accounts, clock: Clock) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._clock = clock
+
+    async def members(self, organization: str, after: str = "") -> Sequence[Row]:
+        """Return up to 1,000 members with names above `after`; role 3 is an owner.
+
+        Raises NotFound.
+        """
+        found = await self._accounts.get(organization, "organization")
+        return await self._database.fetch(LIST_MEMBERS, found.id, after)
+
+    async def add(self, organization: str, user: str, *, owner: bool) -> None:
+        """Make a user a member or an owner; an owner becomes a member again without `owner`.
+
+        Raises NotFound, Conflict for the last owner.
+        """
+        group = await self._accounts.get(organization, "organization")
+        member = await self._accounts.get(user, "user")
+        at = self._clock()
+
+        async def work(tx: Transaction) -> None:
+            await tx.fetch_one(LOCK_ACCOUNT, group.id)
+            await tx.execute(INSERT_MEMBER, member.id, group.id, GroupRole.MEMBER)
+            if owner:
+                await tx.execute(UPSERT_GRANT, member.id, OWNER, group.id, Role.ADMIN, at)
+            elif await _is_owner(tx, group.id, member.id):
+                await _keep_an_owner(tx, group.id, member.id, organization)
+                await tx.execute(DELETE_GRANT, OWNER, group.id, member.id)
+
+        await self._database.write(work)
+
+    async def remove(self, organization: str, user: str) -> None:
+        """End a membership, with the teams and every role of the user in the organization.
+
+        Raises NotFound, Conflict for the last owner.
+        """
+        group = await self._accounts.get(organization, "organization")
+        member = await self._accounts.get(user, "user")
+
+        async def work(tx: Transaction) -> int:
+            # The organization's row orders those who remove each other.
+            await tx.fetch_one(LOCK_ACCOUNT, group.id)
+            if await _is_owner(tx, group.id, member.id):
+                await _keep_an_owner(tx, group.id, member.id, organization)
+            lost = await tx.execute(LOSE_GRANTS, group.id, member.id)
+            return lost + await tx.execute(LEAVE_GROUPS, group.id, member.id)
+
+        if not await self._database.write(work):
+            raise NotFound(f"{user!r} is no member of {organization!r}")
+
+
+async def _is_owner(tx: Transaction, organization_id: int, user_id: int) -> bool:
+    row = await tx.fetch_one(FIND_GRANT, OWNER, organization_id, user_id)
+    return row is not None and row["role"] == Role.ADMIN
+
+
+async def _keep_an_owner(
+    tx: Transaction, organization_id: int, user_id: int, organization: str
+) -> None:
+    if await tx.fetch_one(FIND_OTHER_OWNER, organization_id, user_id) is None:
+        raise Conflict(
+            f"{organization!r} would have no owner: make another first, with 'packhouse org add "
+            f"{organization} USER --owner'"
+        )

@@ -1,0 +1,122 @@
+"""Teams of an organization: accounts that are given roles, which their members then have."""
+
+from collections.abc import Sequence
+
+from auth.accounts import INSERT_MEMBER, LOCK_ACCOUNT, Account, Accounts
+from auth.organizations import FIND_MEMBER, GroupRole
+from storage.clock import Clock
+from storage.database import Database, Row, Transaction
+from storage.errors import Conflict, Invalid, NotFound
+from storage.names import parse_team
+
+INSERT_TEAM = """
+insert into accounts (kind, name, owner_id, created_at) values ('team', $1, $2, $3)
+on conflict (name) do nothing returning id
+"""
+LIST_TEAMS = """
+select t.id, t.name, t.created_at,
+  (select count(*) from members m where m.group_id = t.id) as members
+from accounts t where t.owner_id = $1 and t.kind = 'team' and t.name > $2
+order by t.name limit 1000
+"""
+LIST_TEAM_MEMBERS = """
+select u.id, u.name, m.role from members m join accounts u on u.id = m.user_id
+where m.group_id = $1 and u.name > $2 order by u.name limit 1000
+"""
+LIST_GRANTS = """
+select g.role, g.resource_kind, g.resource_id,
+  coalesce(o.name, p.repository, w.name || '/' || r.name, '') as resource
+from grants g
+  left join accounts o on g.resource_kind = 1 and o.id = g.resource_id
+  left join projects r on g.resource_kind = 2 and r.id = g.resource_id
+  left join accounts w on w.id = r.owner_id
+  left join packages p on g.resource_kind = 3 and p.id = g.resource_id
+where g.grantee_id = $1 order by g.resource_kind, g.resource_id limit 10000
+"""
+DELETE_MEMBER = "delete from members where user_id = $1 and group_id = $2"
+DELETE_MEMBERS = "delete from members where group_id = $1"
+DELETE_GRANTS = "delete from grants where grantee_id = $1"
+DELETE_TEAM = "delete from accounts where id = $1 and kind = 'team'"
+
+
+class Teams:
+    """Makes teams and puts members of their organization into them."""
+
+    def __init__(self, database: Database, accounts: Accounts, clock: Clock) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._clock = clock
+
+    async def create(self, path: str) -> int:
+        """Make the team `organization/name`. Raises NameInvalid, NotFound, Conflict, Invalid."""
+        owner_name, name = parse_team(path)
+        owner = await self._accounts.get(owner_name)
+        if owner.kind != "organization":
+            raise Invalid(f"{owner_name!r} is a {owner.kind}: only an organization has teams")
+        at = self._clock()
+        row = await self._database.write(
+            lambda tx: tx.fetch_one(INSERT_TEAM, f"{owner_name}/{name}", owner.id, at)
+        )
+        if row is None:
+            raise Conflict(f"the team {owner_name}/{name} exists")
+        made: int = row["id"]
+        return made
+
+    async def delete(self, path: str) -> None:
+        """End a team, and with it every role it gave. Raises NameInvalid, NotFound."""
+        team = await self.get(path)
+
+        async def work(tx: Transaction) -> None:
+            await tx.fetch_one(LOCK_ACCOUNT, team.id)
+            await tx.execute(DELETE_GRANTS, team.id)
+            await tx.execute(DELETE_MEMBERS, team.id)
+            await tx.execute(DELETE_TEAM, team.id)
+
+        await self._database.write(work)
+
+    async def get(self, path: str) -> Account:
+        """Return the team `organization/name`. Raises NameInvalid, NotFound."""
+        return await self._accounts.get("/".join(parse_team(path)), "team")
+
+    async def list(self, organization: str, after: str = "") -> Sequence[Row]:
+        """Return up to 1,000 teams of an organization with names above `after`. Raises NotFound."""
+        owner = await self._accounts.get(organization, "organization")
+        return await self._database.fetch(LIST_TEAMS, owner.id, after)
+
+    async def members(self, path: str, after: str = "") -> Sequence[Row]:
+        """Return up to 1,000 members with names above `after`. Raises NameInvalid, NotFound."""
+        return await self._database.fetch(LIST_TEAM_MEMBERS, (await self.get(path)).id, after)
+
+    async def grants(self, path: str) -> Sequence[Row]:
+        """Return the roles a team gives, at most 10,000. Raises NameInvalid, NotFound."""
+        return await self._database.fetch(LIST_GRANTS, (await self.get(path)).id)
+
+    async def add(self, path: str, user: str, role: GroupRole) -> None:
+        """Put a member of the organization into a team, or change his role there.
+
+        Raises NameInvalid, NotFound, Conflict for somebody from outside.
+        """
+        owner_name, _ = parse_team(path)
+        owner = await self._accounts.get(owner_name, "organization")
+        team, member = await self.get(path), await self._accounts.get(user, "user")
+
+        async def work(tx: Transaction) -> None:
+            # Both rows stay while the member is added: who leaves the organization, or deletes the
+            # team, comes before or after this.
+            await tx.fetch_one(LOCK_ACCOUNT, owner.id)
+            if await tx.fetch_one(LOCK_ACCOUNT, team.id) is None:
+                raise NotFound(f"there is no team named {path!r}")
+            if await tx.fetch_one(FIND_MEMBER, member.id, owner.id) is None:
+                raise Conflict(
+                    f"{user!r} is no member of {owner_name!r}: add him with 'packhouse org add "
+                    f"{owner_name} {user}'"
+                )
+            await tx.execute(INSERT_MEMBER, member.id, team.id, role)
+
+        await self._database.write(work)
+
+    async def remove(self, path: str, user: str) -> None:
+        """Take somebody out of a team. Raises NameInvalid, NotFound."""
+        team, member = await self.get(path), await self._accounts.get(user)
+        if not await self._database.execute(DELETE_MEMBER, member.id, team.id):
+            raise NotFound(f"{user!r} is no member of the team {path!r}")
