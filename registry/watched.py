@@ -5,8 +5,6 @@ They are held to the contracts of storage/database.py and storage/blobs.py like 
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from storage.blobs import BlobStore, Stored
 from storage.database import Database, Row, T, Value, Work
@@ -36,17 +34,6 @@ class WatchedDatabase(Database):
 
     async def close(self) -> None:
         await self._inner.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
 
 class WatchedStore:

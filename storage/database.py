@@ -6,7 +6,6 @@ so that one test can prepare every one of them on both engines.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 Value = str | int | bytes | None
@@ -69,11 +68,8 @@ class Database(Transaction, Protocol):
     async def close(self) -> None:
         """Finish what runs, then release files and connections. Closing twice is fine."""
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

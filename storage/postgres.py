@@ -8,7 +8,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Any, Self
 
 import asyncpg
@@ -152,17 +151,6 @@ class PostgresDatabase(Database):
             if self._running:
                 await self._idle.wait()
             await self._pool.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:

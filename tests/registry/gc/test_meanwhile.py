@@ -2,14 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 import pytest
 
 from registry.expiry import expire_deletions, expire_manifests, purge_uploads
 from registry.gc import Step, remove_blobs, remove_links
-from storage.database import Database, Row, T, Value, Work
+from registry.watched import WatchedDatabase
+from storage.database import Database, Row, Value
 from storage.digest import Digest
 from storage.names import parse_repository
 from tests.registry.gc.depot import APP, DAY, Depot, body, image
@@ -17,12 +16,11 @@ from tests.registry.gc.depot import APP, DAY, Depot, body, image
 Deed = Callable[[Depot], Awaitable[object]]
 
 
-class Interrupted(Database):
+class Interrupted(WatchedDatabase):
     """A database that lets something happen once, after the first list was read."""
 
     def __init__(self, inner: Database, depot: Depot, deed: Deed) -> None:
-        self.engine = inner.engine
-        self._inner = inner
+        super().__init__(inner)
         self._depot = depot
         self._deed: Deed | None = deed
 
@@ -33,32 +31,6 @@ class Interrupted(Database):
             assert rows, "something must be due"
             await deed(self._depot)
         return rows
-
-    async def fetch_one(self, sql: str, *args: Value) -> Row | None:
-        return await self._inner.fetch_one(sql, *args)
-
-    async def execute(self, sql: str, *args: Value) -> int:
-        return await self._inner.execute(sql, *args)
-
-    async def write(self, work: Work[T]) -> T:
-        return await self._inner.write(work)
-
-    async def migrate(self, migrations: Sequence[tuple[int, str]]) -> None:
-        await self._inner.migrate(migrations)
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
 
 async def do(step: Step, depot: Depot, deed: Deed) -> int:
