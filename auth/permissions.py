@@ -25,6 +25,7 @@ ACCESS = """
 access as (
   select o.id as owner_id, o.default_visibility, p.id as package_id,
     coalesce(p.visibility, 0) as visibility, p.deleted_at as package_deleted_at,
+    p.published_at,
     u.is_admin, u.disabled_at, u.password_version,
     k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at, b.id as bound_project_id,
     coalesce((
@@ -59,7 +60,8 @@ class Access:
     """An allowed action: the rows it concerns, and the caller's role.
 
     `package_id` is None for a repository that does not exist yet and may be created;
-    `project_id` is the project of the token that would create it, if it is bound to one.
+    `project_id` is the project of the token that would create it, if it is bound to one;
+    `published` whether it ever had a manifest under a tag.
     """
 
     repository: RepositoryName
@@ -69,6 +71,7 @@ class Access:
     default_visibility: Visibility
     role: Role
     project_id: int | None = None
+    published: bool = False
 
 
 def question(who: Principal, repository: RepositoryName) -> tuple[Value, ...]:
@@ -145,6 +148,7 @@ class Permissions:
             default_visibility=Visibility(row["default_visibility"]),
             role=role,
             project_id=row["bound_project_id"],
+            published=row["published_at"] is not None,
         )
 
     def _check_live(self, row: Row, who: Principal) -> None:

@@ -1,9 +1,12 @@
 """Projects: the source repositories that packages belong to."""
 
+from collections.abc import Sequence
+
 from auth.accounts import INSERT_MEMBER, PROJECT, UPSERT_GRANT, Accounts
 from auth.principals import Role, Visibility
+from auth.sources import parse_source
 from storage.clock import Clock
-from storage.database import Database, Transaction
+from storage.database import Database, Row, Transaction
 from storage.errors import Conflict, Invalid, NotFound
 from storage.names import parse_owner, parse_project
 
@@ -19,10 +22,52 @@ FIND_PROJECT = """
 select r.id, r.name, r.visibility, r.owner_id from projects r join accounts o on o.id = r.owner_id
 where o.name = $1 and r.folded_name = $2 and r.deleted_at is null
 """
+LIST_PROJECTS = """
+select r.id, r.name, r.visibility, r.created_at, o.name as owner
+from accounts o join projects r on r.owner_id = o.id
+where o.name = $1 and r.folded_name > $2 and r.deleted_at is null
+order by r.folded_name limit $3
+"""
+HOLD_PROJECT = """
+update projects set visibility = visibility where id = $1 and deleted_at is null
+returning id, owner_id, name, visibility
+"""
+"""Takes the lock under which packages are linked to a project, and its visibility changes."""
+
+SET_PROJECT_VISIBILITY = """
+update projects set visibility = $2 where id = $1 and deleted_at is null returning owner_id
+"""
+REWRITE_VISIBILITY = """
+update packages set revision = revision + 1,
+  visibility = case when link_confirmed = 1 or own_visibility > $2 then cast($2 as smallint)
+    else own_visibility end
+where project_id = $1
+  and visibility <> case when link_confirmed = 1 or own_visibility > $2 then cast($2 as smallint)
+    else own_visibility end
+"""
+RENAME_PROJECT = """
+update projects set name = $2, folded_name = $3
+where id = $1 and not exists (select 1 from projects q
+  where q.owner_id = projects.owner_id and q.folded_name = $3 and q.id <> $1)
+"""
+RENAME_ROBOT = "update accounts set name = $2 where name = $1 and kind = 'robot'"
+INSERT_SOURCE = """
+insert into project_sources (owner_id, url, project_id)
+select owner_id, cast($2 as text), id from projects where id = $1
+on conflict (owner_id, url) do nothing
+"""
+FIND_SOURCE = """
+select r.id, r.name from projects p
+  join project_sources s on s.owner_id = p.owner_id and s.url = $2
+  join projects r on r.id = s.project_id
+where p.id = $1
+"""
+DELETE_SOURCE = "delete from project_sources where project_id = $1 and url = $2"
+LIST_SOURCES = "select url from project_sources where project_id = $1 order by url limit 1000"
 
 
 class Projects:
-    """Makes and finds projects."""
+    """Makes, finds and changes projects, for callers that were authorized."""
 
     def __init__(self, database: Database, accounts: Accounts, clock: Clock) -> None:
         self._database = database
@@ -52,6 +97,64 @@ class Projects:
             raise NotFound(f"there is no project {path!r}")
         found: int = row["id"]
         return found
+
+    async def list(self, owner: str, after: str = "", limit: int = 1000) -> Sequence[Row]:
+        """Return projects of an owner in the order of their folded names after `after`."""
+        return await self._database.fetch(LIST_PROJECTS, owner, after, limit)
+
+    async def set_visibility(self, path: str, visibility: Visibility) -> int:
+        """Open or close a project and all packages linked to it; return how many those were.
+
+        One statement rewrites them, whatever their number: who may read changes for all at once.
+        Raises NameInvalid, NotFound.
+        """
+        project_id = await self.get(path)
+
+        async def work(tx: Transaction) -> int:
+            if await tx.fetch_one(SET_PROJECT_VISIBILITY, project_id, visibility) is None:
+                raise NotFound(f"there is no project {path!r}")
+            return await tx.execute(REWRITE_VISIBILITY, project_id, visibility)
+
+        return await self._database.write(work)
+
+    async def rename(self, path: str, name: str) -> None:
+        """Give a project another name; what is linked to it stays so.
+
+        Raises NameInvalid, NotFound, Conflict.
+        """
+        project_id, name = await self.get(path), parse_project(name)
+        owner, old = split_path(path)
+
+        async def work(tx: Transaction) -> None:
+            if not await tx.execute(RENAME_PROJECT, project_id, name, name.lower()):
+                raise Conflict(f"the project {owner}/{name} exists")
+            robots = f"{owner}+{old.lower()}", f"{owner}+{name.lower()}"
+            if robots[0] != robots[1]:  # or the next project of the old name would get its rights
+                await tx.execute(RENAME_ROBOT, *robots)
+
+        await self._database.write(work)
+
+    async def sources(self, path: str) -> Sequence[str]:
+        """Return a project's source URLs as `host/path`. Raises NameInvalid, NotFound."""
+        rows = await self._database.fetch(LIST_SOURCES, await self.get(path))
+        return [row["url"] for row in rows]
+
+    async def add_source(self, path: str, url: str) -> None:
+        """Let packages that name this URL be linked to a project.
+
+        Raises Invalid, NotFound, Conflict for the URL of another project of this owner.
+        """
+        project_id, url = await self.get(path), parse_source(url)
+        await self._database.execute(INSERT_SOURCE, project_id, url)
+        row = await self._database.fetch_one(FIND_SOURCE, project_id, url)
+        if row is not None and row["id"] != project_id:
+            raise Conflict(f"{url} is the source of the project {row['name']!r} already")
+
+    async def remove_source(self, path: str, url: str) -> None:
+        """Forget a source URL; what it has linked stays linked. Raises Invalid, NotFound."""
+        url = parse_source(url)
+        if not await self._database.execute(DELETE_SOURCE, await self.get(path), url):
+            raise NotFound(f"{url} is no source of {path}")
 
     async def robot(self, path: str) -> tuple[int, int]:
         """Return the account that jobs of a project act as, made on first use, and the project.

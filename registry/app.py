@@ -32,6 +32,7 @@ from registry.gc import Collector
 from registry.health import Health
 from registry.instruments import NONE, Instruments, open_tracing
 from registry.leases import Leases
+from registry.linking import Linking
 from registry.manifest_store import ManifestStore
 from registry.metrics import Meters, answer_scrapes
 from registry.oci.errors import render_error
@@ -127,7 +128,9 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
         catalog=Catalog(database, permissions),
         blobs=blobs,
         uploads=Uploads(database, store, blobs, ids, permissions, clock, limits),
-        manifests=ManifestStore(database, permissions, clock),
+        manifests=ManifestStore(
+            database, permissions, Linking(database, store, config.public_url), clock
+        ),
         deletion=Deletion(database, permissions, clock),
         packages=Packages(database, clock),
         restoration=Restoration(database, retention, clock),

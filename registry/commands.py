@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
-from auth.principals import Role, Scope, Visibility
+from auth.principals import Role, Scope
 from registry.app import Services
 from registry.care import add_care
 from registry.maintenance import add_gc
 from registry.package_commands import add_packages
+from registry.project_commands import add_projects
 from registry.startup import forget_first_login
 from registry.tables import print_document, print_rows
 from registry.team_commands import add_organizations, add_teams
@@ -26,9 +27,9 @@ _LONGEST_JOB = 24 * 3600
 
 def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add every command group to the parser."""
-    for add in (_add_users, add_organizations, add_teams, _add_projects, _add_tokens):
+    for add in (_add_users, add_organizations, add_teams, _add_grants, _add_tokens):
         add(groups, common)
-    for add in (add_packages, add_gc, add_care):
+    for add in (add_projects, add_packages, add_gc, add_care):
         add(groups, common)
 
 
@@ -54,14 +55,7 @@ def _add_users(groups: Any, common: argparse.ArgumentParser) -> None:
     listing.set_defaults(command=user_list)
 
 
-def _add_projects(groups: Any, common: argparse.ArgumentParser) -> None:
-    project = groups.add_parser("project", help="source repositories").add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    create = project.add_parser("create", parents=[common], help="make a project")
-    create.add_argument("path", metavar="OWNER/NAME")
-    create.add_argument("--visibility", choices=_words(Visibility), default="private")
-    create.set_defaults(command=project_create)
+def _add_grants(groups: Any, common: argparse.ArgumentParser) -> None:
     grant = groups.add_parser("grant", parents=[common], help="give an account a role")
     grant.add_argument("resource", metavar="OWNER[/NAME]")
     grant.add_argument("account")
@@ -137,12 +131,6 @@ async def user_list(services: Services, options: argparse.Namespace) -> None:
             for row in page
         ]
     print_rows(rows, as_json=options.json)
-
-
-async def project_create(services: Services, options: argparse.Namespace) -> None:
-    """Make a project."""
-    await services.projects.create(options.path, Visibility[options.visibility.upper()])
-    print(f"project {options.path} made", file=sys.stderr)
 
 
 async def grant_role(services: Services, options: argparse.Namespace) -> None:

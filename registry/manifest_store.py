@@ -6,6 +6,7 @@ manifest, edges, tags, history and event together.
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from auth.permissions import ACCESS, Access, Permissions, question
 from auth.principals import Action, Principal, Visibility
 from registry.blobs import LIVE_MEMBERSHIP
 from registry.errors import ContentMissing, ManifestInvalid, ManifestUnknown
+from registry.linking import Link, Linking, Source, publish
 from registry.manifest_bytes import decode, encode
 from registry.manifests import Descriptor, Manifest, parse_manifest
 from registry.repositories import check_container_name, record, touch
@@ -21,6 +23,8 @@ from storage.database import Database, Row, Transaction
 from storage.digest import Digest
 from storage.errors import DigestInvalid
 from storage.names import RepositoryName, Tag
+
+log = logging.getLogger("packhouse.linking")
 
 FIND_BY_TAG = f"""
 with {ACCESS}
@@ -111,18 +115,22 @@ class StoredManifest:
 
 @dataclass(frozen=True, slots=True)
 class PushedManifest:
-    """What a push made: the digest it is known by, and the digest of its subject, if any."""
+    """What a push made: the digest it is known by, that of its subject, the link to a project."""
 
     digest: Digest
     subject: Digest | None
+    link: Link | None
 
 
 class ManifestStore:
     """Finds and pushes; every method authorizes its caller."""
 
-    def __init__(self, database: Database, permissions: Permissions, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, permissions: Permissions, linking: Linking, clock: Clock
+    ) -> None:
         self._database = database
         self._permissions = permissions
+        self._linking = linking
         self._clock = clock
 
     async def find(
@@ -160,10 +168,14 @@ class ManifestStore:
         found = Digest.of(data, digest.algorithm if digest is not None else "sha256")
         if digest is not None and found != digest:
             raise DigestInvalid(f"the manifest that came is {found}, not {digest}")
+        source = await self._linking.source(access, manifest, data) if tags else None
         encoding, kept = encode(data)
-        push = _Push(who, access, manifest, found, tags, len(data), encoding, kept, self._clock())
-        await self._database.write(push.run)
-        return PushedManifest(found, manifest.subject.digest if manifest.subject else None)
+        at = self._clock()
+        push = _Push(who, access, manifest, found, tags, len(data), encoding, kept, source, at)
+        link = await self._database.write(push.run)
+        if link is not None:
+            log.info("%s", link.notice)
+        return PushedManifest(found, manifest.subject.digest if manifest.subject else None, link)
 
     async def require(self, who: Principal, repository: RepositoryName) -> Access:
         """Return the caller's right to push. Raises what judge raises, and ReservedName."""
@@ -184,9 +196,10 @@ class _Push:
     size: int
     encoding: int
     kept: bytes
+    source: Source | None
     at: int
 
-    async def run(self, tx: Transaction) -> None:
+    async def run(self, tx: Transaction) -> Link | None:
         repository_id = await touch(tx, self.who, self.access, self.at)
         blobs, children = await self._resolve(tx, repository_id)
         content_id = await self._content(tx)
@@ -212,6 +225,9 @@ class _Push:
             " ".join(self.tags),
             self.at,
         )
+        if self.access.published or not self.tags:
+            return None
+        return await publish(tx, self.who, self.access, repository_id, self.source, self.at)
 
     async def _resolve(self, tx: Transaction, repository_id: int) -> tuple[list[int], list[int]]:
         """Return the ids of the blobs and child manifests named. Raises ContentMissing."""

@@ -35,10 +35,13 @@ def add_packages(groups: Any, common: argparse.ArgumentParser) -> None:
     history.add_argument("--tag", help="one tag (default: all)")
     history.add_argument("--json", action="store_true", help="print one JSON document")
     history.set_defaults(command=package_history)
-    link = package.add_parser("link", parents=[common], help="link it to a project")
+    link = package.add_parser("link", parents=[common], help="link it to a project, or confirm")
     link.add_argument("repository", metavar="OWNER/NAME")
-    link.add_argument("project", metavar="OWNER/PROJECT", nargs="?", help="none unlinks")
+    link.add_argument("project", metavar="OWNER/PROJECT")
     link.set_defaults(command=package_link)
+    unlink = package.add_parser("unlink", parents=[common], help="end its link to a project")
+    unlink.add_argument("repository", metavar="OWNER/NAME")
+    unlink.set_defaults(command=package_unlink)
     add_deletions(package, common)
 
 
@@ -102,13 +105,20 @@ async def package_visibility(services: Services, options: argparse.Namespace) ->
 
 
 async def package_link(services: Services, options: argparse.Namespace) -> None:
-    """Link a package to a project of the same owner, or unlink it."""
-    project_id = None
-    if options.project is not None:
-        if options.project.partition("/")[0] != options.repository.partition("/")[0]:
-            raise Invalid("a package links to a project of its own owner only")
-        project_id = await services.projects.get(options.project)
+    """Link a package to a project of the same owner: its roles, and its visibility."""
+    if options.project.partition("/")[0] != options.repository.partition("/")[0]:
+        raise Invalid("a package links to a project of its own owner only")
+    project_id = await services.projects.get(options.project)
     await services.packages.link(options.repository, project_id)
+    seen = _package(await services.packages.get(options.repository))["visibility"]
+    print(f"{options.repository} is linked to {options.project}, and {seen}", file=sys.stderr)
+
+
+async def package_unlink(services: Services, options: argparse.Namespace) -> None:
+    """End a package's link: its own visibility and grants count again."""
+    await services.packages.unlink(options.repository)
+    seen = _package(await services.packages.get(options.repository))["visibility"]
+    print(f"{options.repository} is linked to no project, and {seen}", file=sys.stderr)
 
 
 def _package(row: Any) -> dict[str, Any]:
@@ -117,8 +127,14 @@ def _package(row: Any) -> dict[str, Any]:
         "format": row["format"],
         "visibility": Visibility(row["visibility"]).name.lower(),
         "project": row["project"] or "",
+        "unconfirmed": _word(row["pending_visibility"]),
         "created": rfc3339(row["created_at"]),
     }
+
+
+def _word(visibility: int | None) -> str:
+    """Name the visibility that waits for 'package link'; "" for none."""
+    return "" if visibility is None else Visibility(visibility).name.lower()
 
 
 def _words(kind: Iterable[Any]) -> list[str]:

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 
 from auth.principals import Visibility
+from auth.projects import HOLD_PROJECT
 from registry.package_deletion import PackageDeletion, delete_package
+from registry.repositories import INSERT_EVENT
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
-from storage.errors import Conflict, NotFound
+from storage.errors import Conflict, Invalid, NotFound
 from storage.names import parse_repository
 
 PACKAGE_COLUMNS = """
 p.id, p.repository, p.format, p.visibility, p.own_visibility, p.created_at, p.deleted_at,
-  r.name as project
+  r.name as project, case when p.link_confirmed = 0 and r.visibility > p.visibility
+    then r.visibility else null end as pending_visibility
 """
 LIST_PACKAGES = f"""
 select {PACKAGE_COLUMNS} from packages p left join projects r on r.id = p.project_id
@@ -41,12 +44,12 @@ update packages set own_visibility = $2, visibility = $2, revision = revision + 
 where id = $1 and project_id is null
 """
 LINK_PACKAGE = """
-update packages set project_id = $2, revision = revision + 1,
-  visibility = (select visibility from projects where id = $2)
-where id = $1
+update packages set project_id = $2, visibility = $3, link_confirmed = 1, revision = revision + 1
+where id = $1 and owner_id = $4
 """
 UNLINK_PACKAGE = """
-update packages set project_id = null, visibility = own_visibility, revision = revision + 1
+update packages set project_id = null, visibility = own_visibility, link_confirmed = 1,
+  revision = revision + 1
 where id = $1
 """
 
@@ -94,22 +97,46 @@ class Packages:
 
     async def set_visibility(self, repository: str, visibility: Visibility) -> None:
         """Open or close an unlinked package. Raises NotFound, Conflict for a linked one."""
-        row = await self.get(repository)
-        if not await self._database.execute(SET_VISIBILITY, row["id"], int(visibility)):
-            raise Conflict(
-                f"{repository} has the visibility of its project {row['project']}: change that, "
-                "or unlink the package"
-            )
-
-    async def link(self, repository: str, project_id: int | None) -> None:
-        """Link a package to a project of its owner, whose visibility it takes; None unlinks."""
-        row = await self.get(repository)
+        row, at = await self.get(repository), self._clock()
 
         async def work(tx: Transaction) -> None:
-            if project_id is None:
-                await tx.execute(UNLINK_PACKAGE, row["id"])
-            else:
-                await tx.execute(LINK_PACKAGE, row["id"], project_id)
+            if not await tx.execute(SET_VISIBILITY, row["id"], int(visibility)):
+                raise Conflict(
+                    f"{repository} has the visibility of its project {row['project']}: change "
+                    "that, or unlink the package"
+                )
+            await record_change(tx, "package.visibility", row, visibility.name.lower(), at)
+
+        await self._database.write(work)
+
+    async def link(self, repository: str, project_id: int) -> None:
+        """Link a package to a project of its owner, whose visibility it takes from now on.
+
+        This also confirms a link that metadata made. Raises NotFound, Invalid for a project of
+        another owner.
+        """
+        row, at = await self.get(repository), self._clock()
+
+        async def work(tx: Transaction) -> None:
+            project = await tx.fetch_one(HOLD_PROJECT, project_id)
+            if project is None:
+                raise NotFound("there is no such project")
+            package_id, visibility = row["id"], project["visibility"]
+            if not await tx.execute(
+                LINK_PACKAGE, package_id, project_id, visibility, project["owner_id"]
+            ):
+                raise Invalid("a package links to a project of its own owner only")
+            await record_change(tx, "package.link", row, project["name"], at)
+
+        await self._database.write(work)
+
+    async def unlink(self, repository: str) -> None:
+        """Give a package its own visibility again, and take its project's roles from it."""
+        row, at = await self.get(repository), self._clock()
+
+        async def work(tx: Transaction) -> None:
+            await tx.execute(UNLINK_PACKAGE, row["id"])
+            await record_change(tx, "package.unlink", row, row["project"] or "", at)
 
         await self._database.write(work)
 
@@ -122,3 +149,9 @@ class Packages:
         if row["deleted_at"] is not None:
             raise NotFound(f"{repository} is deleted already")
         return await delete_package(self._database.write, row["id"], by, self._clock())
+
+
+async def record_change(tx: Transaction, kind: str, package: Row, detail: str, at: int) -> None:
+    """Add an event about a package's row: who manages it on this machine has no account."""
+    owner_id, name = package["owner_id"], package["repository"]
+    await tx.execute(INSERT_EVENT, kind, None, None, owner_id, package["id"], name, detail, at)

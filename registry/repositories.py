@@ -6,6 +6,7 @@ the order that SQLite's one writer has by nature.
 
 from auth.permissions import Access
 from auth.principals import Principal
+from auth.projects import HOLD_PROJECT
 from registry.errors import ManifestUnknown, ReservedName
 from storage.database import Transaction
 from storage.names import RepositoryName
@@ -47,6 +48,8 @@ async def touch(tx: Transaction, who: Principal, access: Access, at: int) -> int
     name = str(access.repository)
     row = await tx.fetch_one(TOUCH_PACKAGE, name)
     if row is None:
+        if access.project_id is not None:
+            await tx.execute(HOLD_PROJECT, access.project_id)
         await tx.execute(
             INSERT_PACKAGE,
             access.owner_id,

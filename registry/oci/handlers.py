@@ -143,6 +143,8 @@ class Handlers:
         response.headers["Docker-Content-Digest"] = pushed.digest
         if pushed.subject is not None:
             response.headers["OCI-Subject"] = pushed.subject
+        if pushed.link is not None:
+            response.headers["Warning"] = f'299 - "{pushed.link.notice}"'
         for tag in extra:
             response.headers.append("OCI-Tag", tag)
         return response

@@ -40,8 +40,19 @@ create table projects (
     unique (owner_id, folded_name)
 );
 
+-- Where the sources of a project live, as auth/sources.py writes it: names one project of an owner.
+create table project_sources (
+    owner_id bigint not null references accounts (id),
+    url {text} not null,
+    project_id bigint not null references projects (id),
+    primary key (owner_id, url)
+) {clustered};
+create index project_sources_project on project_sources (project_id, url);
+
 -- A package and its OCI repository are one row. own_visibility counts while no project is linked;
 -- visibility is the effective one, rewritten in the transaction that changes project or link.
+-- link_confirmed 0: only metadata named the project, so visibility is never wider than own_visibility.
+-- published_at: the first manifest under a tag, after which metadata links no more.
 create table packages (
     id {id},
     owner_id bigint not null references accounts (id),
@@ -51,15 +62,25 @@ create table packages (
     repository {text} not null unique,
     own_visibility smallint not null default 0,
     visibility smallint not null default 0,
+    link_confirmed smallint not null default 1,
     revision bigint not null default 0,
     created_by bigint references accounts (id),
     created_at bigint not null,
+    published_at bigint,
     deleted_at bigint,
     deletion_id bigint,
     unique (owner_id, format, name)
 );
 create index packages_visible on packages (visibility, repository);
 create index packages_project on packages (project_id);
+
+-- Names a package had before: pulls find it there, and nobody else gets the name until it is released.
+create table aliases (
+    repository {text} primary key,
+    package_id bigint not null references packages (id),
+    created_at bigint not null
+) {clustered};
+create index aliases_package on aliases (package_id, repository);
 
 -- resource_kind: 1 owner (accounts), 2 project, 3 package. role: 1 read, 2 write, 3 admin.
 create table grants (

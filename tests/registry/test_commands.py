@@ -246,7 +246,7 @@ def test_packages_that_are_not_there(cli: Cli) -> None:
     assert cli("package", "list", "--json").json == []
     assert "admin/app" in refusal(cli("package", "show", "admin/app", status=1))
     assert "admin/app" in refusal(cli("package", "visibility", "admin/app", "public", status=1))
-    assert "admin/app" in refusal(cli("package", "link", "admin/app", status=1))
+    assert "admin/app" in refusal(cli("package", "unlink", "admin/app", status=1))
     assert "own owner only" in refusal(cli("package", "link", "admin/app", "acme/app", status=2))
 
 
