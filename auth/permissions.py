@@ -14,6 +14,7 @@ statement decides and finds. `judge` reads that row. Its rules:
 
 from dataclasses import dataclass
 
+from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.errors import InsufficientScope, NameUnknown, NotSignedIn
 from auth.principals import FORGIVEN_SECONDS, Action, Principal, Role, Scope, Visibility
 from storage.clock import SECOND, Clock
@@ -21,20 +22,35 @@ from storage.database import Database, Row, Value
 from storage.errors import Denied
 from storage.names import RepositoryName
 
-ACCESS = """
+OPEN = """
+(p.visibility = 2 or (p.visibility = 1 and (u.kind = 'user' or u.owner_id = p.owner_id)))
+"""
+"""Whether the account u sees the package p without a role: internal is for every user, and for the
+robots of its owner."""
+
+
+HELD = "m.user_id = $1 and g.grantee_id = m.group_id and g.role >= 1"
+"""Whether the grant g is held by the account $1, itself or as the member m of a team."""
+
+
+def on(kind: int, resource: str) -> str:
+    """Return the condition that the grant g is one on a resource, which an expression names."""
+    return f"(g.resource_kind = {kind} and g.resource_id = {resource})"
+
+
+ACCESS = f"""
 access as (
   select o.id as owner_id, o.default_visibility, p.id as package_id,
     coalesce(p.visibility, 0) as visibility, p.deleted_at as package_deleted_at,
     p.published_at,
     u.is_admin, u.disabled_at, u.password_version,
     k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at, b.id as bound_project_id,
+    case when {OPEN} then 1 else 0 end as is_open,
     coalesce((
-      select max(g.role) from members m join grants g on g.grantee_id = m.group_id
-      where m.user_id = $1 and (
-        (g.resource_kind = 1 and g.resource_id = o.id)
-        or (g.resource_kind = 2
-          and g.resource_id = case when p.id is null then b.id else p.project_id end)
-        or (g.resource_kind = 3 and g.resource_id = p.id))
+      select max(g.role) from members m cross join grants g where {HELD} and (
+        {on(OWNER, "o.id")}
+        or {on(PROJECT, "case when p.id is null then b.id else p.project_id end")}
+        or {on(PACKAGE, "p.id")})
     ), 0) as role
   from (select 1 as one) nobody
     left join accounts o on o.name = $4 and o.kind in ('user', 'organization')
@@ -181,13 +197,7 @@ def _role(row: Row | None, who: Principal) -> Role:
 def _allowed(row: Row, who: Principal, action: Action, role: Role) -> bool:
     if row["owner_id"] is None or (who.token_id and not action.scope.value & (row["scopes"] or 0)):
         return False
-    if role >= action.role:
-        return True
-    if action is not Action.PULL or row["package_id"] is None:
-        return False
-    return row["visibility"] == Visibility.PUBLIC or (
-        row["visibility"] == Visibility.INTERNAL and who.user
-    )
+    return role >= action.role or (action is Action.PULL and row["is_open"] == 1)
 
 
 def _refusal(who: Principal, action: Action, repository: RepositoryName) -> Exception:

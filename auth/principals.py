@@ -108,10 +108,5 @@ class Principal:
         """Whether nobody is signed in."""
         return self.account_id == 0
 
-    @property
-    def user(self) -> bool:
-        """Whether this is a person, to whom internal packages are visible."""
-        return self.kind == "user"
-
 
 ANONYMOUS = Principal()

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auth.permissions import Permissions
-from auth.principals import Action, Principal
+from auth.accounts import OWNER, PACKAGE, PROJECT
+from auth.permissions import HELD, OPEN, Permissions, on
+from auth.principals import Action, Principal, Visibility
 from registry.errors import ManifestInvalid
 from registry.manifest_bytes import decode
 from registry.manifests import annotations
@@ -41,17 +42,42 @@ FIND_BYTES = """
 select c.encoding, c.bytes from manifests m join manifest_contents c on c.id = m.content_id
 where m.id = $1
 """
-LIST_REPOSITORIES = """
-select p.repository from packages p
-where p.repository > $2 and p.deleted_at is null
-  and (p.visibility >= $3 or exists (
-    select 1 from members m join grants g on g.grantee_id = m.group_id
-    where m.user_id = $1 and (
-      (g.resource_kind = 1 and g.resource_id = p.owner_id)
-      or (g.resource_kind = 2 and g.resource_id = p.project_id)
-      or (g.resource_kind = 3 and g.resource_id = p.id))))
+_FILLED = """
+p.deleted_at is null
   and exists (select 1 from manifests x where x.repository_id = p.id and x.deleted_at is null)
-order by p.repository limit $4
+"""
+
+
+def _open_page(visibility: Visibility) -> str:
+    """Return a page of what is open to $1, in the order of the index of one visibility."""
+    return f"""
+select repository from (
+  select p.repository from packages p left join accounts u on u.id = $1
+  where p.visibility = {visibility:d} and {OPEN} and p.repository > $2 and {_FILLED}
+  order by p.repository limit $3
+) of_visibility_{visibility:d}
+"""
+
+
+def _granted(kind: int, resource: str) -> str:
+    """Return what $1 holds grants on; the cross joins and `|| ''` lead from the grants there."""
+    return f"""
+  select p.repository from members m cross join grants g cross join packages p
+  where {HELD} and {on(kind, resource)} and p.repository || '' > $2 and {_FILLED}
+"""
+
+
+LIST_REPOSITORIES = f"""
+select v.repository from (
+  {_open_page(Visibility.PUBLIC)} union {_open_page(Visibility.INTERNAL)}
+  union {_granted(OWNER, "p.owner_id")}
+  union {_granted(PROJECT, "p.project_id")}
+  union {_granted(PACKAGE, "p.id")}
+) v order by v.repository limit $3
+"""
+LIST_ALL_REPOSITORIES = f"""
+select p.repository from packages p where p.repository > $1 and {_FILLED}
+order by p.repository limit $2
 """
 
 
@@ -88,8 +114,10 @@ class Catalog:
         if limit == 0:
             return Page([], None)
         size = MAX_PAGE if limit is None else min(limit, MAX_PAGE)
-        least = 0 if admin else 1 if who.user else 2
-        rows = await self._database.fetch(LIST_REPOSITORIES, who.account_id, last, least, size + 1)
+        if admin:
+            rows = await self._database.fetch(LIST_ALL_REPOSITORIES, last, size + 1)
+        else:
+            rows = await self._database.fetch(LIST_REPOSITORIES, who.account_id, last, size + 1)
         return _page([row["repository"] for row in rows], size)
 
     async def referrers(

@@ -84,12 +84,12 @@ create index aliases_package on aliases (package_id, repository);
 
 -- resource_kind: 1 owner (accounts), 2 project, 3 package. role: 1 read, 2 write, 3 admin.
 create table grants (
-    resource_kind smallint not null,
     resource_id bigint not null,
+    resource_kind smallint not null,
     grantee_id bigint not null references accounts (id),
     role smallint not null,
     created_at bigint not null,
-    primary key (resource_kind, resource_id, grantee_id)
+    primary key (resource_id, resource_kind, grantee_id)
 ) {clustered};
 create index grants_grantee on grants (grantee_id, resource_kind, resource_id);
 

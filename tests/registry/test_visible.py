@@ -1,0 +1,174 @@
+"""What one may pull and what the catalog shows, over any rows: both agree with a plain model."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from auth.accounts import OWNER, PACKAGE, PROJECT
+from auth.principals import Action, Principal, Visibility
+from storage.database import Transaction
+from storage.errors import NotFound, Unauthenticated
+from storage.names import parse_repository
+from tests.registry.world import World
+
+OWNERS = ("north", "south")
+PROJECTS = tuple(f"{owner}/app" for owner in OWNERS)
+PACKAGES = tuple(f"{owner}/{name}" for owner in OWNERS for name in ("one", "two"))
+TEAMS = ("north/a", "south/b")
+PEOPLE = ("ann", "ben", "north+app", "south+app", "root", "")
+"""Two users, the robots of both projects, the site's administrator, and nobody."""
+GROUPS = (*TEAMS, *(name for name in PEOPLE if name))
+
+INSERT_TEAM = "insert into accounts (kind, name, owner_id, created_at) values ('team', $1, $2, 1)"
+INSERT_MEMBER = "insert into members (user_id, group_id) values ($1, $2)"
+INSERT_GRANT = """
+insert into grants (resource_kind, resource_id, grantee_id, role, created_at)
+values ($1, $2, $3, $4, 1)
+"""
+SET_PACKAGE = "update packages set project_id = $2, visibility = $3, deleted_at = $4 where id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A package as the model sees it."""
+
+    linked: bool
+    visibility: Visibility
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Any rows: who is in which team, who has which role on what, and what the packages are."""
+
+    members: frozenset[tuple[str, str]]
+    grants: dict[tuple[int, str, str], int]
+    packages: tuple[Holding, ...]
+
+    def sees(self, who: str, package: str) -> bool:
+        """Say it once more, in Python: whether somebody may pull a package."""
+        held = self.packages[PACKAGES.index(package)]
+        owner = package.partition("/")[0]
+        if held.deleted:
+            return False
+        if who == "root" or held.visibility is Visibility.PUBLIC:
+            return True
+        at_home = who in ("ann", "ben") or who.startswith(f"{owner}+")
+        if held.visibility is Visibility.INTERNAL and at_home:
+            return True
+        groups = {who} | {team for user, team in self.members if user == who}
+        on = {(OWNER, owner), (PACKAGE, package)}
+        on |= {(PROJECT, f"{owner}/app")} if held.linked else set()
+        return any(self.grants.get((*resource, group), 0) for resource in on for group in groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """The accounts and resources of every example, by name."""
+
+    world: World
+    people: dict[str, Principal]
+    resources: dict[tuple[int, str], int]
+
+    async def become(self, state: State) -> None:
+        """Put the rows of an example in the place of the last one's."""
+        groups = {name: self.people[name].account_id for name in GROUPS}
+
+        async def work(tx: Transaction) -> None:
+            for group in groups.values():
+                await tx.execute("delete from grants where grantee_id = $1", group)
+                await tx.execute("delete from members where user_id = $1", group)
+                await tx.execute(INSERT_MEMBER, group, group)
+            for user, team in state.members:
+                await tx.execute(INSERT_MEMBER, groups[user], groups[team])
+            for (kind, name, group), role in state.grants.items():
+                resource_id = self.resources[kind, name]
+                await tx.execute(INSERT_GRANT, kind, resource_id, groups[group], role)
+            for name, held in zip(PACKAGES, state.packages, strict=True):
+                project = self.resources[PROJECT, f"{name.partition('/')[0]}/app"]
+                await tx.execute(
+                    SET_PACKAGE,
+                    self.resources[PACKAGE, name],
+                    project if held.linked else None,
+                    int(held.visibility),
+                    1 if held.deleted else None,
+                )
+
+        await self.world.services.database.write(work)
+
+    async def may_pull(self, who: Principal, package: str) -> bool:
+        """Ask what decides; who may write finds an empty repository where one was deleted."""
+        permissions = self.world.services.permissions
+        try:
+            access = await permissions.require(who, Action.PULL, parse_repository(package))
+        except (NotFound, Unauthenticated):
+            return False
+        return access.package_id is not None
+
+    async def listed(self, who: Principal) -> list[str]:
+        admin = await self.world.services.permissions.require_live(who)
+        catalog, found, last = self.world.services.catalog, [], ""
+        page = await catalog.repositories(who, 1, last, admin=admin)
+        while page.items:
+            found += page.items
+            page = await catalog.repositories(who, 1, found[-1], admin=admin)
+        return found
+
+
+@pytest.fixture
+async def universe(world: World) -> Universe:
+    """Two owners, with a project, two packages and a team each, and those who ask."""
+    accounts, projects = world.services.accounts, world.services.projects
+    resources = {}
+    for owner in OWNERS:
+        resources[OWNER, owner] = await accounts.create_organization(owner)
+        resources[PROJECT, f"{owner}/app"] = await projects.create(
+            f"{owner}/app", Visibility.PRIVATE
+        )
+        await projects.robot(f"{owner}/app")
+    for name in ("ann", "ben", "root"):
+        await accounts.create_user(name, None, admin=name == "root")
+    for team in TEAMS:
+        await world.services.database.execute(
+            INSERT_TEAM, team, resources[OWNER, team.partition("/")[0]]
+        )
+    for package in PACKAGES:
+        await world.client("admin").push_image(package, "v1")
+        resources[PACKAGE, package] = (await world.services.packages.get(package))["id"]
+    people = {"": Principal()}
+    for name in GROUPS:
+        account = await accounts.get(name)
+        people[name] = Principal(account.id, name, account.kind)
+    return Universe(world, people, resources)
+
+
+resources = st.sampled_from(
+    [
+        *((OWNER, name) for name in OWNERS),
+        *((PROJECT, name) for name in PROJECTS),
+        *((PACKAGE, name) for name in PACKAGES),
+    ]
+)
+grants = st.tuples(resources, st.sampled_from(GROUPS)).map(lambda pair: (*pair[0], pair[1]))
+memberships = st.tuples(st.sampled_from(("ann", "ben")), st.sampled_from(TEAMS))
+holdings = st.builds(Holding, st.booleans(), st.sampled_from(Visibility), st.booleans())
+states = st.builds(
+    State,
+    members=st.frozensets(memberships),
+    grants=st.dictionaries(grants, st.integers(0, 3), max_size=8),
+    packages=st.tuples(*[holdings] * len(PACKAGES)),
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(state=states)
+async def test_who_may_pull_is_shown_and_nobody_else(universe: Universe, state: State) -> None:
+    await universe.become(state)
+    for name in PEOPLE:
+        who = universe.people[name]
+        seen = [package for package in PACKAGES if state.sees(name, package)]
+        pulled = [package for package in PACKAGES if await universe.may_pull(who, package)]
+        listed = [found for found in await universe.listed(who) if found in PACKAGES]
+        assert (pulled, listed) == (seen, seen), name
