@@ -4,97 +4,23 @@ Only our own `kid` and algorithm are accepted; `jwk`, `jku` and `x5u` headers ar
 bearer says who signed in and which names it was fetched for: an upper bound, never a grant.
 """
 
-import base64
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth.errors import NotSignedIn
 from auth.principals import FORGIVEN_SECONDS, Principal
+from auth.signing_keys import BEARER, SigningKeys
 from storage.clock import SECOND, Clock
-from storage.database import Database, Transaction
 
 ALGORITHM = "ES256"
 ISSUER = "packhouse"
 AUDIENCE = "packhouse"
 REMEMBERED = 1024 * 1024
 """Bytes of the tokens whose signatures are known to be good: some 2,000 ordinary ones."""
-
-# scan: a handful of rows, read at the start of a worker and for an unknown key id
-LOAD_KEYS = """
-select kid, purpose, secret, created_at, retired_at from signing_keys order by created_at, kid
-"""
-INSERT_KEY = "insert into signing_keys (kid, purpose, secret, created_at) values ($1, $2, $3, $4)"
-# scan: a handful of rows
-COUNT_KEYS = "select count(*) as keys from signing_keys"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One signing key; `public` None marks the shared secret that signs upload ids."""
-
-    kid: str
-    secret: ec.EllipticCurvePrivateKey | bytes
-
-
-async def make_keys(tx: Transaction, at: int) -> None:
-    """Make the first signing keys, unless there are some."""
-    row = await tx.fetch_one(COUNT_KEYS)
-    if row is not None and row["keys"]:
-        return
-    pem = (
-        ec.generate_private_key(ec.SECP256R1())
-        .private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        .decode()
-    )
-    await tx.execute(INSERT_KEY, secrets.token_hex(8), "bearer", pem, at)
-    secret = base64.b64encode(secrets.token_bytes(32)).decode()
-    await tx.execute(INSERT_KEY, secrets.token_hex(8), "upload", secret, at)
-
-
-class SigningKeys:
-    """The keys of the database, read once and again when a key id is unknown."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._keys: dict[str, tuple[str, Key]] = {}
-
-    async def load(self) -> None:
-        """Read all keys."""
-        for row in await self._database.fetch(LOAD_KEYS):
-            self._keys[row["kid"]] = (row["purpose"], _load_key(row["purpose"], row))
-
-    async def current(self, purpose: str) -> Key:
-        """Return the newest key for a purpose."""
-        if not self._keys:
-            await self.load()
-        return [key for kind, key in self._keys.values() if kind == purpose][-1]
-
-    async def find(self, kid: str, purpose: str) -> Key | None:
-        """Return a key by its id, reading the rows again for one made since."""
-        if kid not in self._keys:
-            await self.load()
-        kind, key = self._keys.get(kid, ("", None))
-        return key if kind == purpose else None
-
-
-def _load_key(purpose: str, row: Any) -> Key:
-    if purpose == "bearer":
-        secret = serialization.load_pem_private_key(row["secret"].encode(), None)
-        if not isinstance(secret, ec.EllipticCurvePrivateKey):
-            raise RuntimeError(f"signing key {row['kid']} is not an elliptic curve key")
-        return Key(row["kid"], secret)
-    return Key(row["kid"], base64.b64decode(row["secret"]))
 
 
 class Bearers:
@@ -104,12 +30,12 @@ class Bearers:
         self._keys = keys
         self._clock = clock
         self.lifetime = lifetime
-        self._verified: OrderedDict[str, tuple[int, Principal]] = OrderedDict()
+        self._verified: OrderedDict[str, _Good] = OrderedDict()
         self._verified_bytes = 0
 
     async def issue(self, who: Principal, access: dict[str, frozenset[str]]) -> str:
         """Sign a token for `who`, bounded to `access` ("repository:NAME" to actions)."""
-        key = await self._keys.current("bearer")
+        key = await self._keys.current(BEARER)
         issued = self._clock() // SECOND
         claims = {
             "iss": ISSUER,
@@ -135,16 +61,17 @@ class Bearers:
         With `forgive_expiry` one that expired in the last 24 hours is good.
         Raises NotSignedIn.
         """
-        expires, who = self._verified.get(text) or self._remember(
-            text, await self._check_signature(text)
-        )
+        found = self._verified.get(text)
+        # A key that was taken away takes along what it signed, remembered or not.
+        if found is None or await self._keys.find(found.kid, BEARER) is None:
+            found = self._remember(text, *await self._check_signature(text))
         seconds = self._clock() // SECOND
-        if expires + (FORGIVEN_SECONDS if forgive_expiry else 0) <= seconds:
+        if found.expires + (FORGIVEN_SECONDS if forgive_expiry else 0) <= seconds:
             raise NotSignedIn("the bearer token has expired: fetch a new one")
-        return who
+        return found.who
 
-    def _remember(self, text: str, claims: dict[str, Any]) -> tuple[int, Principal]:
-        found = claims["exp"], _principal(claims)
+    def _remember(self, text: str, kid: str, claims: dict[str, Any]) -> "_Good":
+        found = _Good(kid, claims["exp"], _principal(claims))
         if text not in self._verified:  # another request may have been first
             self._verified[text] = found
             self._verified_bytes += len(text)
@@ -153,13 +80,13 @@ class Bearers:
             self._verified_bytes -= len(oldest)
         return found
 
-    async def _check_signature(self, text: str) -> dict[str, Any]:
+    async def _check_signature(self, text: str) -> tuple[str, dict[str, Any]]:
         try:
             kid = jwt.get_unverified_header(text).get("kid")
-            key = await self._keys.find(kid, "bearer") if isinstance(kid, str) else None
+            key = await self._keys.find(kid, BEARER) if isinstance(kid, str) else None
             if key is None or isinstance(key.secret, bytes):
                 raise NotSignedIn("the bearer token was not signed by this registry")
-            return jwt.decode(
+            claims = jwt.decode(
                 text,
                 key.secret.public_key(),
                 algorithms=[ALGORITHM],
@@ -173,6 +100,15 @@ class Bearers:
             )
         except jwt.PyJWTError as error:
             raise NotSignedIn("the bearer token is not valid: fetch a new one") from error
+        return key.kid, claims
+
+
+class _Good(NamedTuple):
+    """A token whose signature is good: the key's id, its end in seconds, and whose it is."""
+
+    kid: str
+    expires: int
+    who: Principal
 
 
 def _principal(claims: Mapping[str, Any]) -> Principal:

@@ -14,12 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth.accounts import Accounts
 from auth.authenticate import Authenticator
-from auth.jwt import Bearers, SigningKeys
+from auth.jwt import Bearers
 from auth.organizations import Organizations
 from auth.passwords import Passwords
 from auth.permissions import Permissions
 from auth.projects import Projects
 from auth.routes import TokenService
+from auth.signing_keys import SigningKeys
 from auth.teams import Teams
 from auth.tokens import Tokens
 from registry.background import GarbageCollection, holder
@@ -105,7 +106,7 @@ async def open_services(
 def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> Services:
     """Connect the services over an open database and store."""
     accounts, tokens = Accounts(database, clock), Tokens(database, clock)
-    keys = SigningKeys(database)
+    keys = SigningKeys(database, clock)
     bearers = Bearers(keys, clock, config.bearer_seconds)
     permissions = Permissions(database, clock)
     blobs = Blobs(database, store, permissions, clock)

@@ -11,6 +11,7 @@ from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.principals import Role, Scope
 from registry.app import Services
 from registry.care import add_care
+from registry.key_commands import add_keys
 from registry.maintenance import add_gc
 from registry.package_commands import add_packages
 from registry.project_commands import add_projects
@@ -27,7 +28,7 @@ _LONGEST_JOB = 24 * 3600
 
 def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add every command group to the parser."""
-    for add in (_add_users, add_organizations, add_teams, _add_grants, _add_tokens):
+    for add in (_add_users, add_organizations, add_teams, _add_grants, _add_tokens, add_keys):
         add(groups, common)
     for add in (add_projects, add_packages, add_gc, add_care):
         add(groups, common)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from auth.jwt import LOAD_KEYS, SigningKeys
+from auth.signing_keys import SIGNING_PURPOSES, SigningKeys
 from registry.certificate_checks import check_tls
 from registry.checks import FAIL, OK, WARN, Check
 from registry.config import Config, ConfigError, from_environment
@@ -276,7 +276,7 @@ async def _look_inside(config: Config, database: Database) -> AsyncIterator[Chec
         yield Check("database", FAIL if fault else OK, fault or "SQLite finds it sound")
     else:
         yield Check("database", OK, "PostgreSQL answers")
-    keys = {row["purpose"] for row in await database.fetch(LOAD_KEYS)}
+    keys = {row["purpose"] for row in await database.fetch(SIGNING_PURPOSES)}
     missing = {"bearer", "upload"} - keys
     about = f"no key to sign with: {', '.join(sorted(missing))}" if missing else "both are there"
     yield Check("signing keys", FAIL if missing else OK, about)

@@ -31,6 +31,8 @@ EXAMPLES = {
     "token create": "packhouse token create --user bob --scope read --expires 30d",
     "token list": "packhouse token list --user bob",
     "token revoke": "packhouse token revoke 7",
+    "key rotate": "packhouse key rotate",
+    "key list": "packhouse key list --json",
     "package list": "packhouse package list --json",
     "package show": "packhouse package show acme/app",
     "package visibility": "packhouse package visibility acme/app public",

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from auth.errors import NotSignedIn
-from auth.jwt import ALGORITHM, Key, SigningKeys
+from auth.jwt import ALGORITHM
+from auth.signing_keys import Key, SigningKeys
 from storage.clock import SECOND, Clock
 
 PATH = "/-/doctor"

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import IO
 
 from auth.accounts import ANY_ACCOUNT, insert_user
-from auth.jwt import make_keys
 from auth.passwords import hash_password
+from auth.signing_keys import PURPOSES, SIGNING_PURPOSES, make_keys
 from registry.config import Config, ConfigError
 from registry.restore import MARKER
 from storage import migrations
 from storage.clock import now
 from storage.connect import open_database
-from storage.database import Transaction
+from storage.database import Database, Transaction
 from storage.errors import PackhouseError
 
 log = logging.getLogger("packhouse.startup")
@@ -107,6 +107,7 @@ async def _prepare_database(config: Config) -> bool:
     async with await open_database(config.database, config.directory) as database:
         await database.migrate(migrations.load())
         if await database.fetch_one(ANY_ACCOUNT) is not None:
+            await _mend_keys(database)
             return False
         password, at = secrets.token_urlsafe(18), now()
         hashed = hash_password(password)
@@ -124,6 +125,15 @@ async def _prepare_database(config: Config) -> bool:
         if not first:
             secret.unlink()
         return first
+
+
+async def _mend_keys(database: Database) -> None:
+    """Make keys where there are none to sign with: a table was restored without the other."""
+    there = {row["purpose"] for row in await database.fetch(SIGNING_PURPOSES)}
+    if there != set(PURPOSES):
+        at = now()
+        await database.write(lambda tx: make_keys(tx, at))
+        log.warning("there was no key to sign with: a new one was made, clients sign in anew")
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from auth.jwt import make_keys
+from auth.signing_keys import make_keys
 from storage import migrations
 from storage.database import Transaction
 from storage.sqlite import SqliteDatabase

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from auth.jwt import REMEMBERED, Bearers, SigningKeys, make_keys
+from auth.jwt import REMEMBERED, Bearers
 from auth.principals import Principal
+from auth.signing_keys import SigningKeys, make_keys
 from storage import migrations
 from storage.clock import now
 from storage.connect import open_database

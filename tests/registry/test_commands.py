@@ -238,6 +238,23 @@ def test_an_organization_its_members_and_its_teams(cli: Cli) -> None:
     assert "acme/devs" in refusal(cli("team", "show", "acme/devs", status=1))
 
 
+# Keys
+
+
+def test_keys_are_rotated_and_their_secrets_are_not_shown(cli: Cli) -> None:
+    before = cli("key", "list", "--json").json
+    assert {(it["purpose"], it["ends"]) for it in before} == {("bearer", ""), ("upload", "")}
+    assert cli("key", "rotate").err.startswith("new keys sign; the old ones verify until 2")
+    listed = cli("key", "list", "--json").json
+    assert len(listed) == 4
+    assert {it["id"] for it in listed if it["ends"]} == {it["id"] for it in before}
+    assert cli("key", "rotate", "--end-old").err == "new keys sign; the old ones have ended\n"
+    after = cli("key", "list", "--json").json
+    assert len(after) == 2
+    assert not {it["id"] for it in after} & {it["id"] for it in listed}
+    assert set(after[0]) == {"id", "purpose", "created", "ends"}
+
+
 # Packages
 
 
@@ -282,6 +299,7 @@ def test_every_command_of_the_design_is_there() -> None:
         "team": "create delete list show add remove",
         "project": "create",
         "token": "create list revoke",
+        "key": "rotate list",
         "package": "list show visibility delete restore purge link",
         "config": "check",
     }.items():

@@ -12,7 +12,7 @@ import httpx
 import jwt
 import pytest
 
-from auth.jwt import SigningKeys
+from auth.signing_keys import SigningKeys
 from registry.reflection import issue_pass
 from storage.clock import SECOND, now
 from storage.connect import open_database

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from auth.jwt import SigningKeys
+from auth.signing_keys import SigningKeys
 from registry.app import build_surface, wire
 from storage.clock import SECOND
 from tests.registry.client import OCI_MANIFEST, Challenge, Client, digest_of, refused

@@ -12,10 +12,10 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth.accounts import OWNER, insert_user
-from auth.jwt import make_keys
 from auth.passwords import hash_password
 from auth.principals import Role, Visibility
 from auth.principals import Scope as TokenScope
+from auth.signing_keys import make_keys
 from registry.app import Services, build_surface, open_services
 from registry.config import Config
 from registry.sockets import listen

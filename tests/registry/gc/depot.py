@@ -8,8 +8,8 @@ from pathlib import Path
 from starlette.types import Message
 
 from auth.accounts import insert_user
-from auth.jwt import make_keys
 from auth.principals import Principal
+from auth.signing_keys import make_keys
 from registry.app import Services, wire
 from registry.body import Body
 from registry.config import Config
