@@ -9,7 +9,7 @@ from typing import Self
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, Router
+from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth.accounts import Accounts
@@ -50,6 +50,7 @@ from registry.requests import Exchanges, exchange_of, log_exchange
 from registry.restoration import Restoration
 from registry.retention import Retention
 from registry.sign_in_limits import SignInLimits
+from registry.site_routes import SiteRoute
 from registry.startup import forget_first_login
 from registry.upload_ids import UploadIds
 from registry.uploads import UploadLimits, Uploads
@@ -252,11 +253,20 @@ def _build_site(services: Services, counts: Counts) -> ASGIApp:
     reflection = Reflection(services.keys, services.clock)
     return Starlette(
         routes=[
-            Route("/", home),
-            Route("/token", sign_ins.door(tokens.token), methods=["GET"]),
-            Route("/healthz", health.alive),
-            Route("/readyz", health.ready),
-            Route(REFLECTION, reflection.show, methods=["GET", "POST"]),
+            SiteRoute("/", home, open_because="the same page for everybody"),
+            SiteRoute(
+                "/token",
+                sign_ins.door(tokens.token),
+                open_because="the sign-in door: it grants what permissions allow",
+            ),
+            SiteRoute("/healthz", health.alive, open_because="says that the process answers"),
+            SiteRoute("/readyz", health.ready, open_because="says that the database answers"),
+            SiteRoute(
+                REFLECTION,
+                reflection.show,
+                open_because="answers the doctor's signed question alone",
+                methods=("GET", "POST"),
+            ),
         ],
         exception_handlers={PackhouseError: _render_site_error},
     )

@@ -36,6 +36,13 @@ COMMON_HEADERS = (
 )
 
 
+OPEN_BECAUSE = {
+    paths.BASE: "it says whether the caller is signed in",
+    paths.CATALOG: "it lists what the caller may pull, and nothing else",
+}
+"""The kinds of path that declare no action: they name no repository."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """What answers a kind of path and method, and the action it declares."""
@@ -97,7 +104,7 @@ class OciSurface:
         )
         scope["state"]["account"] = who.name
         query = QueryParams(scope["query_string"]) if scope["query_string"] else _NO_QUERY
-        if path.kind in (paths.BASE, paths.CATALOG):
+        if path.kind in OPEN_BECAUSE:
             if method not in ("GET", "HEAD"):
                 raise NotAllowed("this path answers GET and HEAD", headers={"Allow": "GET, HEAD"})
             if path.kind == paths.BASE:

@@ -1,0 +1,96 @@
+"""Every route of the running application declares what it does, and takes no owner's name."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route, Router
+
+from auth.principals import Action
+from registry.app import build_surface
+from registry.oci import paths
+from registry.oci.surface import OPEN_BECAUSE, OciSurface
+from registry.site_routes import SiteRoute
+from storage.names import RESERVED_OWNERS
+from tests.registry.client import digest_of
+from tests.registry.world import World
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY")
+
+
+def parts(thing: object, seen: set[int]) -> Iterator[object]:
+    """Walk an application through everything it holds, by whatever name: wrappers and all."""
+    if id(thing) in seen or isinstance(thing, type):
+        return
+    seen.add(id(thing))
+    yield thing
+    inner = list(getattr(thing, "__dict__", {}).values())
+    inner += [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
+    inner += thing if isinstance(thing, list | tuple) else []
+    inner += thing.values() if isinstance(thing, dict) else []
+    for one in inner:
+        yield from parts(one, seen)
+
+
+def routes(world: World) -> list[BaseRoute]:
+    found = [
+        part for part in parts(build_surface(world.services), set()) if isinstance(part, Router)
+    ]
+    return [route for router in found for route in router.routes]
+
+
+def undeclared(found: list[BaseRoute]) -> list[BaseRoute]:
+    """Return the routes that say neither their action nor why they are open to all."""
+    return [
+        route
+        for route in found
+        if not isinstance(route, SiteRoute)
+        or (route.action is None and len(route.open_because.split()) < 3)
+    ]
+
+
+async def test_every_route_of_the_site_declares_its_action(world: World) -> None:
+    found = routes(world)
+    assert {"/", "/token", "/healthz"} <= {getattr(route, "path", "") for route in found}
+    assert undeclared(found) == []
+
+
+async def nothing(_: object) -> Response:
+    return Response()
+
+
+def test_a_route_that_declares_nothing_is_found() -> None:
+    plain = Route("/x", nothing)
+    assert undeclared([plain, SiteRoute("/y", nothing, action=Action.PULL)]) == [plain]
+    assert undeclared([Mount("/z", routes=[])]) != []
+    with pytest.raises(ValueError, match="one of them"):
+        SiteRoute("/x", nothing)
+    with pytest.raises(ValueError, match="one of them"):
+        SiteRoute("/x", nothing, action=Action.PULL, open_because="it reads nothing at all")
+
+
+async def test_every_first_segment_is_a_name_that_nobody_gets(world: World) -> None:
+    templates = [getattr(route, "path", "") for route in routes(world)]
+    first = {path.split("/")[1] for path in (*templates, *paths.TEMPLATES.values())} - {""}
+    assert {"token", "v2", "-"} <= first <= RESERVED_OWNERS
+
+
+async def test_what_is_not_declared_under_v2_is_not_answered(world: World) -> None:
+    """The table of endpoints is all there is: each declares an action, any other method is 405."""
+    surface, *_ = (
+        part for part in parts(build_surface(world.services), set()) if isinstance(part, OciSurface)
+    )
+    declared = {(kind, method) for kind, method in surface.endpoints}
+    declared |= {(kind, method) for kind in OPEN_BECAUSE for method in ("GET", "HEAD")}
+    assert {kind for kind, _ in declared} == set(paths.TEMPLATES)
+    assert all(isinstance(end.action, Action) for end in surface.endpoints.values())
+    words = {"name": "acme/app", "reference": "v1", "digest": digest_of(b""), "upload": "x"}
+    for kind, template in paths.TEMPLATES.items():
+        for method in METHODS:
+            path = template.format(**words)
+            response = await world.client().request(method, path)
+            refused = 404 if method == "HEAD" else 405
+            if (kind, method) not in declared:
+                assert response.status_code == refused, (method, path)
+            elif method != "HEAD":
+                assert response.status_code != 405, (method, path)
