@@ -3,6 +3,8 @@
 Unauthenticated        401
   NotSignedIn          401  no credentials, or ones that are no longer good
   InsufficientScope    401  a bearer token that does not hold what the request needs
+Denied
+  NameMoved            403  a write to a name that a package had before
 NotFound
   NameUnknown          404  a repository that is unknown or hidden
 """
@@ -10,7 +12,7 @@ NotFound
 from typing import Self
 
 from auth.principals import Action
-from storage.errors import NotFound, Unauthenticated
+from storage.errors import Denied, NotFound, Unauthenticated
 from storage.names import RepositoryName
 
 
@@ -39,6 +41,18 @@ class InsufficientScope(_Challenge):
         """Say which scope to fetch."""
         scope = _scope(action, repository)
         return cls(f"this bearer token does not hold the scope {scope}", scope=scope)
+
+
+class NameMoved(Denied):
+    """A write to a name that a package had before."""
+
+    @classmethod
+    def to(cls, now: str, before: RepositoryName | str) -> Self:
+        """Name the one it has now."""
+        return cls(
+            f"{before} is {now} now, and its old name answers pulls only: push to {now}",
+            detail={"name": now},
+        )
 
 
 class NameUnknown(NotFound):

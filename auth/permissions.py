@@ -8,6 +8,8 @@ statement decides and finds. `judge` reads that row. Its rules:
 - A bearer token is an upper bound, never a grant. One that does not name the repository, or lacks
   an action its account has by rows, is told which scope to fetch: 401. No client can loop on that,
   for the next token will hold it.
+- A name that a package had before answers pulls as that package does, under its owner and roles; a
+  write to it is 403 and names the new one to whoever may write there.
 - Hidden and unknown answer alike: 401 to the anonymous, else 404 to a reader. A write without
   right is 403 whether the name exists or not.
 """
@@ -15,7 +17,7 @@ statement decides and finds. `judge` reads that row. Its rules:
 from dataclasses import dataclass
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
-from auth.errors import InsufficientScope, NameUnknown, NotSignedIn
+from auth.errors import InsufficientScope, NameMoved, NameUnknown, NotSignedIn
 from auth.principals import FORGIVEN_SECONDS, Action, Principal, Role, Scope, Visibility
 from storage.clock import SECOND, Clock
 from storage.database import Database, Row, Value
@@ -42,7 +44,7 @@ ACCESS = f"""
 access as (
   select o.id as owner_id, o.default_visibility, p.id as package_id,
     coalesce(p.visibility, 0) as visibility, p.deleted_at as package_deleted_at,
-    p.published_at,
+    p.published_at, p.repository as package_repository,
     u.is_admin, u.disabled_at, u.password_version,
     k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at, b.id as bound_project_id,
     case when {OPEN} then 1 else 0 end as is_open,
@@ -53,8 +55,11 @@ access as (
         or {on(PACKAGE, "p.id")})
     ), 0) as role
   from (select 1 as one) nobody
-    left join accounts o on o.name = $4 and o.kind in ('user', 'organization')
-    left join packages p on p.repository = $3
+    left join packages p on p.id = coalesce(
+      (select n.id from packages n where n.repository = $3),
+      (select x.package_id from aliases x where x.repository = $3))
+    left join accounts o on o.id = coalesce(p.owner_id,
+      (select n.id from accounts n where n.name = $4 and n.kind in ('user', 'organization')))
     left join accounts u on u.id = $1
     left join tokens k on k.id = $2
     left join projects b on b.id = k.project_id and b.owner_id = o.id
@@ -153,6 +158,8 @@ class Permissions:
             raise NotSignedIn.to(action, repository)
         if row is None or not allowed:
             raise _refusal(who, action, repository)
+        if action is not Action.PULL and row["package_repository"] not in (None, str(repository)):
+            raise NameMoved.to(row["package_repository"], repository)
         gone = row["package_deleted_at"] is not None and action is not Action.PUSH
         if (row["package_id"] is None or gone) and role < Role.WRITE:
             raise NameUnknown.of(repository, anonymous=who.anonymous)

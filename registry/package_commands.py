@@ -8,6 +8,7 @@ from typing import Any
 from auth.principals import Visibility
 from registry.app import Services
 from registry.maintenance import add_deletions
+from registry.renaming import Renaming
 from registry.tables import print_document, print_records, print_rows
 from storage.clock import rfc3339
 from storage.errors import Invalid
@@ -39,6 +40,17 @@ def add_packages(groups: Any, common: argparse.ArgumentParser) -> None:
     link.add_argument("repository", metavar="OWNER/NAME")
     link.add_argument("project", metavar="OWNER/PROJECT")
     link.set_defaults(command=package_link)
+    rename = package.add_parser("rename", parents=[common], help="give it another name")
+    rename.add_argument("repository", metavar="OWNER/NAME")
+    rename.add_argument("name", metavar="OWNER/NEW")
+    rename.set_defaults(command=package_rename)
+    transfer = package.add_parser("transfer", parents=[common], help="give it to another owner")
+    transfer.add_argument("repository", metavar="OWNER/NAME")
+    transfer.add_argument("owner", metavar="NEW-OWNER")
+    transfer.set_defaults(command=package_transfer)
+    release = package.add_parser("release", parents=[common], help="free a name it had before")
+    release.add_argument("repository", metavar="OLD-OWNER/OLD-NAME")
+    release.set_defaults(command=package_release)
     unlink = package.add_parser("unlink", parents=[common], help="end its link to a project")
     unlink.add_argument("repository", metavar="OWNER/NAME")
     unlink.set_defaults(command=package_unlink)
@@ -64,15 +76,25 @@ async def package_show(services: Services, options: argparse.Namespace) -> None:
             {"tag": tag["name"], "digest": tag["digest"], "updated": rfc3339(tag["updated_at"])}
             for tag in page
         ]
+    aliases = await _aliases(services, row["id"])
     if options.json:
-        print_document({**_package(row), "tags": tags})
+        print_document({**_package(row), "tags": tags, "aliases": aliases})
     elif sys.stdout.isatty():
         print_rows([_package(row)], as_json=False)
         print()
         print_rows(tags, as_json=False)
+        print_rows([{"alias": name} for name in aliases], as_json=False)
     else:
         print_records([_package(row)], "package")
         print_records(tags, "tag")
+        print_records([{"alias": name} for name in aliases], "alias")
+
+
+async def _aliases(services: Services, package_id: int) -> list[str]:
+    found: list[str] = []
+    while page := await _renaming(services).aliases(package_id, found[-1] if found else ""):
+        found += page
+    return found
 
 
 async def package_history(services: Services, options: argparse.Namespace) -> None:
@@ -119,6 +141,31 @@ async def package_unlink(services: Services, options: argparse.Namespace) -> Non
     await services.packages.unlink(options.repository)
     seen = _package(await services.packages.get(options.repository))["visibility"]
     print(f"{options.repository} is linked to no project, and {seen}", file=sys.stderr)
+
+
+async def package_rename(services: Services, options: argparse.Namespace) -> None:
+    """Give a package another name; pulls of the old one go on."""
+    await _renaming(services).rename(options.repository, options.name)
+    print(f"{options.repository} is {options.name} now; {_KEPT}", file=sys.stderr)
+
+
+async def package_transfer(services: Services, options: argparse.Namespace) -> None:
+    """Give a package to another owner; pulls of the old name go on, by the new owner's leave."""
+    now = await _renaming(services).transfer(options.repository, options.owner)
+    print(f"{options.repository} is {now} now; {_KEPT}", file=sys.stderr)
+
+
+async def package_release(services: Services, options: argparse.Namespace) -> None:
+    """Free a name that a package had before: pulls of it end, and others may take it."""
+    now = await _renaming(services).release(options.repository)
+    print(f"{options.repository} is free; what had that name is {now}", file=sys.stderr)
+
+
+_KEPT = "the old name answers pulls until 'packhouse package release'"
+
+
+def _renaming(services: Services) -> Renaming:
+    return Renaming(services.database, services.clock)
 
 
 def _package(row: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from auth.principals import Visibility
 from auth.projects import HOLD_PROJECT
 from registry.package_deletion import PackageDeletion, delete_package
-from registry.repositories import INSERT_EVENT
+from registry.repositories import FIND_MOVED, INSERT_EVENT
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.errors import Conflict, Invalid, NotFound
@@ -70,7 +70,9 @@ class Packages:
         parse_repository(repository)
         row = await self._database.fetch_one(FIND_PACKAGE, repository)
         if row is None:
-            raise NotFound(f"there is no package {repository}")
+            moved = await self._database.fetch_one(FIND_MOVED, repository)
+            now = "" if moved is None else f": it is {moved['repository']} now"
+            raise NotFound(f"there is no package {repository}{now}")
         return row
 
     async def tags(self, package_id: int, after: str = "", limit: int = 1000) -> Sequence[Row]:
@@ -151,7 +153,13 @@ class Packages:
         return await delete_package(self._database.write, row["id"], by, self._clock())
 
 
-async def record_change(tx: Transaction, kind: str, package: Row, detail: str, at: int) -> None:
-    """Add an event about a package's row: who manages it on this machine has no account."""
-    owner_id, name = package["owner_id"], package["repository"]
-    await tx.execute(INSERT_EVENT, kind, None, None, owner_id, package["id"], name, detail, at)
+async def record_change(
+    tx: Transaction, kind: str, package: Row, detail: str, at: int, owner_id: int | None = None
+) -> None:
+    """Add an event about a package's row, for its owner or another one.
+
+    Who manages packages on this machine has no account.
+    """
+    concerned = package["owner_id"] if owner_id is None else owner_id
+    subject, package_id = package["repository"], package["id"]
+    await tx.execute(INSERT_EVENT, kind, None, None, concerned, package_id, subject, detail, at)

@@ -4,6 +4,7 @@ Every write begins here: bumping the package's revision takes its row lock, whic
 the order that SQLite's one writer has by nature.
 """
 
+from auth.errors import NameMoved
 from auth.permissions import Access
 from auth.principals import Principal
 from auth.projects import HOLD_PROJECT
@@ -21,6 +22,9 @@ insert into packages (owner_id, format, name, repository, own_visibility, visibi
   created_at, project_id)
 values ($1, $2, $3, $4, $5, coalesce((select r.visibility from projects r where r.id = $8), $5),
   $6, $7, $8) on conflict do nothing
+"""
+FIND_MOVED = """
+select p.repository from aliases x join packages p on p.id = x.package_id where x.repository = $1
 """
 LOCK_PACKAGE = """
 update packages set revision = revision + 1 where id = $1 and deleted_at is null returning id
@@ -43,7 +47,8 @@ def check_container_name(repository: RepositoryName) -> None:
 async def touch(tx: Transaction, who: Principal, access: Access, at: int) -> int:
     """Return the id of the repository pushed to, making it if this is its first push.
 
-    One made with a token of a project is linked to it from the start.
+    One made with a token of a project is linked to it from the start. Raises NameMoved where it
+    was renamed since the push was authorized.
     """
     name = str(access.repository)
     row = await tx.fetch_one(TOUCH_PACKAGE, name)
@@ -62,6 +67,9 @@ async def touch(tx: Transaction, who: Principal, access: Access, at: int) -> int
             access.project_id,
         )
         row = await tx.fetch_one(TOUCH_PACKAGE, name)
+        moved = await tx.fetch_one(FIND_MOVED, name)
+        if moved is not None:
+            raise NameMoved.to(moved["repository"], name)
     if row is None:
         raise RuntimeError(f"repository {name} was neither found nor made")
     repository_id: int = row["id"]

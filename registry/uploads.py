@@ -9,6 +9,7 @@ Finishing an upload of one segment links that object: no copy, no second read.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auth.errors import NameMoved
 from auth.permissions import Access, Permissions
 from auth.principals import Action, Principal
 from registry.blobs import Blobs, NewObject, link
@@ -150,7 +151,11 @@ class Uploads:
             await self._store.delete([segment.key])
             raise _mismatch(digest, [segment])
         replaced, at = await self._blobs.replaceable_key(digest), self._clock()
-        await self._database.write(lambda tx: link(tx, who, access, new, replaced, at))
+        try:
+            await self._database.write(lambda tx: link(tx, who, access, new, replaced, at))
+        except NameMoved:  # while the bytes came
+            await self._store.delete([segment.key])
+            raise
 
     async def cancel(self, who: Principal, repository: RepositoryName, upload: str) -> None:
         """End an upload and forget its bytes. Raises UploadUnknown."""
@@ -239,7 +244,12 @@ class Uploads:
             await throw_away(tx, unused, at)
             return True
 
-        if not await self._database.write(work):
+        try:
+            ended = await self._database.write(work)
+        except NameMoved:  # while the bytes came: they are nobody's now
+            await self._rows.abandon(upload, [*segments, Segment(new.size, new.key, {})])
+            raise
+        if not ended:
             raise _moved()
 
     async def _verified(self, segments: list[Segment], digest: Digest) -> NewObject | None:
