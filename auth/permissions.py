@@ -55,11 +55,11 @@ access as (
         or {on(PACKAGE, "p.id")})
     ), 0) as role
   from (select 1 as one) nobody
-    left join packages p on p.id = coalesce(
-      (select n.id from packages n where n.repository = $3),
-      (select x.package_id from aliases x where x.repository = $3))
+    left join packages n on n.repository = $3
+    left join aliases x on n.id is null and x.repository = $3
+    left join packages p on p.id = coalesce(n.id, x.package_id)
     left join accounts o on o.id = coalesce(p.owner_id,
-      (select n.id from accounts n where n.name = $4 and n.kind in ('user', 'organization')))
+      (select h.id from accounts h where h.name = $4 and h.kind in ('user', 'organization')))
     left join accounts u on u.id = $1
     left join tokens k on k.id = $2
     left join projects b on b.id = k.project_id and b.owner_id = o.id
