@@ -1,5 +1,6 @@
 """buildah: build without a network, push, pull, and layers cached in the registry."""
 
+import json
 import re
 from pathlib import Path
 
@@ -70,6 +71,37 @@ def test_a_build_starts_from_a_pushed_image(buildah: Shell, repository: str, sou
     (source / "Containerfile").write_text(f"FROM {repository}:base\nCOPY one /three\n")
     buildah(*BUILD, "-t", f"{repository}:child", source)
     buildah("buildah", "push", "--tls-verify=false", f"{repository}:child")
+
+
+def test_a_private_image_on_a_public_base_stays_private(
+    buildah: Shell, registry: Registry, repository: str, name: str, source: Path
+) -> None:
+    url = f"https://git.example.com/{name}"
+    registry.admin(
+        "project", "create", f"{name}-project", "--visibility", "public", "--source", url
+    )
+    label = f'LABEL org.opencontainers.image.source="{url}.git"\n'
+    (source / "Containerfile").write_text(CONTAINERFILE + label)
+    base, child = f"{repository}-base", f"{repository}-child"
+    buildah(*BUILD, "-t", base, source)
+    buildah("buildah", "push", "--tls-verify=false", base)
+    registry.admin("package", "link", f"{name}-base", f"{name}-project")
+    buildah("buildah", "rmi", "--all", "--force")
+    (source / "Containerfile").write_text(f"FROM {base}\nCOPY one /three\n")
+    buildah(*BUILD, "-t", child, source)
+    assert url in buildah("buildah", "inspect", "--type", "image", child)
+    buildah("buildah", "push", "--tls-verify=false", child)
+    buildah("buildah", "logout", registry.host)
+    assert buildah("skopeo", "inspect", "--tls-verify=false", f"docker://{base}")
+    buildah.fails("skopeo", "inspect", "--tls-verify=false", f"docker://{child}")
+    shown = json.loads(registry.admin("package", "show", f"{name}-child", "--json"))
+    assert (shown["project"], shown["visibility"]) == (
+        f"{name}-project".partition("/")[2],
+        "private",
+    )
+    assert shown["unconfirmed"] == "public"
+    registry.admin("package", "link", f"{name}-child", f"{name}-project")
+    assert buildah("skopeo", "inspect", "--tls-verify=false", f"docker://{child}")
 
 
 def test_a_wrong_password_is_refused(run: Shell, registry: Registry) -> None:

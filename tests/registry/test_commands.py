@@ -153,6 +153,34 @@ def test_a_project_or_grant_that_cannot_be_is_told_why(cli: Cli) -> None:
     )
 
 
+def test_a_project_s_sources_visibility_and_name(cli: Cli) -> None:
+    url = "https://ada:secret@Git.example.com/acme/widget.git"
+    cli("org", "create", "acme")
+    assert "not a source URL" in refusal(
+        cli("project", "create", "acme/widget", "--source", "here", status=2)
+    )
+    cli("project", "create", "acme/widget", "--source", url)
+    listed = cli("project", "source", "acme/widget", "--add", "git@git.example.com:acme/w.git")
+    assert listed.out.split() == ["git.example.com/acme/w", "git.example.com/acme/widget"]
+    cli("project", "create", "acme/other")
+    assert "of the project 'widget' already" in refusal(
+        cli("project", "source", "acme/other", "--add", url, status=1)
+    )
+    cli("project", "source", "acme/widget", "--remove", url)
+    assert "is no source of" in refusal(
+        cli("project", "source", "acme/widget", "--remove", url, status=1)
+    )
+    done = cli("project", "visibility", "acme/widget", "public")
+    assert done.err == "acme/widget is public, which changed 0 packages\n"
+    assert "exists" in refusal(cli("project", "rename", "acme/widget", "OTHER", status=1))
+    assert cli("project", "rename", "acme/widget", "Gadget").err.endswith("is acme/Gadget now\n")
+    assert "acme/widget" in refusal(cli("project", "visibility", "acme/widget", "public", status=1))
+    names = [
+        (row["project"], row["visibility"]) for row in cli("project", "list", "acme", "--json").json
+    ]
+    assert names == [("acme/Gadget", "public"), ("acme/other", "private")]
+
+
 # Tokens
 
 
@@ -263,7 +291,9 @@ def test_packages_that_are_not_there(cli: Cli) -> None:
     assert cli("package", "list", "--json").json == []
     assert "admin/app" in refusal(cli("package", "show", "admin/app", status=1))
     assert "admin/app" in refusal(cli("package", "visibility", "admin/app", "public", status=1))
-    assert "admin/app" in refusal(cli("package", "unlink", "admin/app", status=1))
+    for words in (("unlink",), ("rename", "admin/x"), ("transfer", "acme"), ("release",)):
+        said = refusal(cli("package", words[0], "admin/app", *words[1:], status=1))
+        assert "admin/app" in said
     assert "own owner only" in refusal(cli("package", "link", "admin/app", "acme/app", status=2))
 
 
@@ -297,10 +327,10 @@ def test_every_command_of_the_design_is_there() -> None:
         "user": "create list disable enable password",
         "org": "create members add remove",
         "team": "create delete list show add remove",
-        "project": "create",
+        "project": "create list rename source visibility",
         "token": "create list revoke",
         "key": "rotate list",
-        "package": "list show visibility delete restore purge link",
+        "package": "list show visibility delete restore purge link unlink rename transfer release",
         "config": "check",
     }.items():
         assert {f"{group} {action}" for action in actions.split()} <= commands

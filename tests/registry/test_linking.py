@@ -344,3 +344,19 @@ async def test_a_source_names_one_project_of_an_owner(world: World, writer: Clie
         await projects.remove_source("acme/widget", URL)
     await push(writer, **annotated())
     assert await state(world) == UNLINKED
+
+
+async def test_no_package_misses_a_change_of_its_project(world: World, writer: Client) -> None:
+    projects, packages = world.services.projects, world.services.packages
+    project_id = await project(world, Visibility.PRIVATE)
+    names = [f"acme/app{at}" for at in range(6)]
+    for visibility in (Visibility.PUBLIC, Visibility.PRIVATE, Visibility.INTERNAL):
+        for name in names:
+            await writer.push_blob(name, b"makes it")
+            await packages.unlink(name)
+        await asyncio.gather(
+            *(packages.link(name, project_id) for name in names[:3]),
+            projects.set_visibility("acme/widget", visibility),
+            *(packages.link(name, project_id) for name in names[3:]),
+        )
+        assert [await state(world, name) for name in names] == [("Widget", visibility, None)] * 6

@@ -73,3 +73,16 @@ async def test_a_job_s_token_lives_for_a_day_at_most(
     await client.push_image("acme/new", "v1")
     world.clock.advance(3600)
     refused(await client.get("/v2/"), 401, "UNAUTHORIZED", "expired")
+
+
+async def test_the_next_project_of_a_name_gets_no_rights_of_the_last(world: World) -> None:
+    projects = world.services.projects
+    await projects.create("acme/one", Visibility.PRIVATE)
+    await (await job(world, "acme/one")).push_image("acme/of-one", "v1")
+    first = await job(world, "acme/one")
+    await projects.rename("acme/one", "Renamed")
+    await projects.create("acme/one", Visibility.PRIVATE)
+    second = await job(world, "acme/one")
+    refused(await second.get("/v2/acme/of-one/manifests/v1"), 404, "NAME_UNKNOWN")
+    await first.push_image("acme/of-one", "v2")
+    await (await job(world, "acme/renamed")).push_image("acme/of-one", "v3")
