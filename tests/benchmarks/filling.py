@@ -29,9 +29,9 @@ MANIFESTS = REPOSITORIES * MANIFESTS_EACH
 MANY_TAGS = 50_000
 
 OWNER = "org-000"
-USER = "user-00000"
+USER = "user-00030"
 TAGGED = f"{OWNER}/many-tags"
-"""The repository of MANY_TAGS tags. USER may write to all of OWNER, as a member of a team."""
+"""The repository of MANY_TAGS tags. USER, in two teams as most are, may write to all of OWNER."""
 
 FILLED = CACHE.parent / "benchmarks"
 BATCH = 2_000
