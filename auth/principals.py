@@ -93,6 +93,7 @@ class Principal:
     `access` is None for a credential that is not bound to names; for a bearer token of `/token` it
     maps resources (`repository:acme/app`) to the actions it was given, an upper bound.
     `forgiven` is true where the last day's expiry does not count (an upload's own URL).
+    `address` and `request_id` are for the audit, and known where something may change.
     """
 
     account_id: int = 0
@@ -102,6 +103,8 @@ class Principal:
     password_version: int | None = None
     access: Mapping[str, frozenset[str]] | None = None
     forgiven: bool = False
+    address: str = ""
+    request_id: str = ""
 
     @property
     def anonymous(self) -> bool:

@@ -23,6 +23,7 @@ from auth.routes import TokenService
 from auth.signing_keys import SigningKeys
 from auth.teams import Teams
 from auth.tokens import Tokens
+from registry.audit import Audit
 from registry.background import GarbageCollection, holder
 from registry.blobs import Blobs
 from registry.catalog import Catalog
@@ -87,6 +88,7 @@ class Services:
     restoration: Restoration
     leases: Leases
     collector: Collector
+    audit: Audit
     clock: Clock
 
 
@@ -113,7 +115,7 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
     blobs = Blobs(database, store, permissions, clock)
     ids = UploadIds(keys, clock)
     limits = UploadLimits(config.upload_seconds, config.blob_bytes, config.uploads_per_account)
-    retention = Retention(config.upload_seconds, config.restore_seconds, config.gc_grace_seconds)
+    retention = _retention(config)
     return Services(
         config=config,
         database=database,
@@ -138,7 +140,17 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
         restoration=Restoration(database, retention, clock),
         leases=Leases(database, clock, holder()),
         collector=Collector(store, retention, clock),
+        audit=Audit(database, clock),
         clock=clock,
+    )
+
+
+def _retention(config: Config) -> Retention:
+    return Retention(
+        upload=config.upload_seconds,
+        restore=config.restore_seconds,
+        grace=config.gc_grace_seconds,
+        audit=config.audit_seconds,
     )
 
 
@@ -207,6 +219,7 @@ class Application:
             rounds = instruments.rounds(services.collector)
             collection = GarbageCollection(rounds, services.leases, interval)
             await stack.enter_async_context(collection.running())
+            await stack.enter_async_context(services.audit.running())
             yield
 
 
@@ -233,7 +246,7 @@ def build_surface(
         config.idle_seconds,
     )
     watched = instruments.application(Dispatch(oci, _build_site(services, counts)))
-    exchanges = Exchanges(watched, [log_exchange, *instruments.observers])
+    exchanges = Exchanges(watched, [log_exchange, services.audit.observe, *instruments.observers])
     return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.principals import Role, Scope
 from registry.app import Services
+from registry.audit_commands import add_audit
 from registry.care import add_care
 from registry.key_commands import add_keys
 from registry.maintenance import add_gc
@@ -30,7 +31,7 @@ def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add every command group to the parser."""
     for add in (_add_users, add_organizations, add_teams, _add_grants, _add_tokens, add_keys):
         add(groups, common)
-    for add in (add_projects, add_packages, add_gc, add_care):
+    for add in (add_projects, add_packages, add_audit, add_gc, add_care):
         add(groups, common)
 
 

@@ -187,6 +187,12 @@ class Config:
         "seconds",
         "How long what was deleted can be restored.",
     )
+    audit_seconds: int = _key(
+        400 * 86400,
+        _whole(86400, 36_525 * 86400),
+        "seconds",
+        "How long the audit is kept.",
+    )
     gc_grace_seconds: int = _key(
         86400,
         _whole(3600, 365 * 86400),

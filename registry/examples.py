@@ -46,6 +46,7 @@ EXAMPLES = {
     "package restore": "packhouse package restore acme/app --deletion 3",
     "package purge": "packhouse package purge acme/app --deletion 3",
     "package deletions": "packhouse package deletions acme/app",
+    "audit": "packhouse audit --owner acme --since 2026-11-01 --json",
     "gc": "packhouse gc --dry-run",
     "why": f"packhouse why sha256:{'0' * 64}",
     "fsck": "packhouse fsck --rate 50000000",

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from registry.audit import expire_audit
 from registry.expiry import by_repository, expire_deletions, expire_manifests, purge_uploads
 from registry.leases import Term
 from registry.retention import CHUNK, HOLD_PACKAGE, Retention, ids, throw_away
@@ -107,6 +108,7 @@ class Collector:
             expire_deletions,
             remove_links,
             remove_blobs,
+            expire_audit,
             self._remove_objects,
             self.sweep.chunk,
         )

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from auth.audit import note
+from auth.principals import Principal
 from registry.deletion import INSERT_DELETION
 from registry.repositories import INSERT_EVENT
 from registry.retention import CHUNK, HOLD_PACKAGE, ids
@@ -118,6 +120,7 @@ async def record_event(
     """Add an event about a whole package: `state` has its owner_id and repository."""
     owner_id, subject = state["owner_id"], state["repository"]
     await tx.execute(INSERT_EVENT, kind, by, None, owner_id, package_id, subject, "", at)
+    await note(tx, Principal(account_id=by or 0), kind, owner_id, subject, at)
 
 
 @dataclass(frozen=True, slots=True)

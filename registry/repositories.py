@@ -4,6 +4,7 @@ Every write begins here: bumping the package's revision takes its row lock, whic
 the order that SQLite's one writer has by nature.
 """
 
+from auth.audit import note
 from auth.errors import NameMoved
 from auth.permissions import Access
 from auth.principals import Principal
@@ -92,7 +93,7 @@ async def record(
     detail: str,
     at: int,
 ) -> None:
-    """Add an event to the outbox: `subject` is a digest or tag, `detail` what changed."""
+    """Add an event to outbox and audit: `subject` is a digest or tag, `detail` what changed."""
     await tx.execute(
         INSERT_EVENT,
         kind,
@@ -104,3 +105,5 @@ async def record(
         detail,
         at,
     )
+    said = f"{subject} {detail}".rstrip()
+    await note(tx, who, kind, access.owner_id, str(access.repository), at, said)

@@ -37,6 +37,9 @@ class Exchange:
     agent: str
     route: str = "none"
     account: str = ""
+    token_id: int = 0
+    claimed: str = ""
+    """The user name that came with a password."""
     status: int = 0
     received: int = 0
     sent: int = 0
@@ -83,6 +86,7 @@ class Exchanges:
             await self._app(scope, receive, sending)
         finally:
             exchange.account = scope["state"].get("account", "")
+            exchange.token_id = scope["state"].get("token", 0)
             exchange.seconds = time.perf_counter() - exchange.started
             for observe in self._observers:
                 observe(exchange)

@@ -28,12 +28,13 @@ class Retention:
     """How long things stay, in seconds.
 
     `upload`: an upload after its last byte. `restore`: what was deleted, so that it can come back.
-    `grace`: what no manifest names, for a push under way may be about to.
+    `grace`: what no manifest names, for a push under way may be about to. `audit`: lines of it.
     """
 
     upload: int = 86400
     restore: int = 30 * 86400
     grace: int = 86400
+    audit: int = 400 * 86400
 
     def uploads_until(self, at: int) -> int:
         """The last bytes of uploads that are over at `at` came then or before (µs UTC)."""
@@ -42,6 +43,10 @@ class Retention:
     def deleted_before(self, at: int) -> int:
         """What was deleted before this cannot be restored at `at`."""
         return at - self.restore * SECOND
+
+    def audited_before(self, at: int) -> int:
+        """What the audit said before this is forgotten at `at`."""
+        return at - self.audit * SECOND
 
     def orphaned_before(self, at: int) -> int:
         """What was orphaned before this has had its grace at `at`."""

@@ -46,6 +46,7 @@ class SignInLimits:
                 response = await answer(request)
             except Unauthenticated:
                 if user is not None:
+                    exchange_of(request.scope).claimed = user
                     self._guesses.failed(user, client)
                 self._count("", client)
                 raise

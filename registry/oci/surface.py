@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.datastructures import Headers, QueryParams
 from starlette.responses import JSONResponse, Response
@@ -102,7 +102,10 @@ class OciSurface:
         who = await self._authenticator.authenticate(
             headers, forgive_expiry=path.kind == paths.UPLOAD
         )
-        scope["state"]["account"] = who.name
+        scope["state"]["account"], scope["state"]["token"] = who.name, who.token_id
+        if method not in ("GET", "HEAD"):
+            exchange = exchange_of(scope)
+            who = replace(who, address=exchange.client, request_id=exchange.id)
         query = QueryParams(scope["query_string"]) if scope["query_string"] else _NO_QUERY
         if path.kind in OPEN_BECAUSE:
             if method not in ("GET", "HEAD"):

@@ -280,6 +280,25 @@ create table events (
 );
 create index events_undelivered on events (id) where delivered_at is null;
 
+-- Who did what, and who was refused: only added to, and deleted by age. owner_id: whom it concerns.
+-- account_id null: nobody signed in, or with an empty address the command line.
+create table audit (
+    id {id},
+    at bigint not null,
+    kind {text} not null,
+    result {text} not null,
+    account_id bigint,
+    token_id bigint,
+    owner_id bigint,
+    subject {text} not null,
+    detail {text} not null,
+    address {text} not null,
+    request_id {text} not null,
+    times bigint not null
+);
+create index audit_owner on audit (owner_id, id);
+create index audit_at on audit (at, id);
+
 create table leases (
     name {text} primary key,
     holder {text} not null,
