@@ -12,6 +12,7 @@ from dataclasses import replace
 from auth.accounts import Accounts
 from auth.errors import NotSignedIn
 from auth.jwt import Bearers
+from auth.last_uses import LastUses
 from auth.passwords import Passwords
 from auth.principals import ANONYMOUS, Principal
 from auth.tokens import KINDS, Tokens, looks_like_token
@@ -28,12 +29,18 @@ class Authenticator:
     """Finds out who asks; whether they may is judged later, from rows."""
 
     def __init__(
-        self, accounts: Accounts, tokens: Tokens, bearers: Bearers, passwords: Passwords
+        self,
+        accounts: Accounts,
+        tokens: Tokens,
+        bearers: Bearers,
+        passwords: Passwords,
+        last_uses: LastUses,
     ) -> None:
         self._accounts = accounts
         self._tokens = tokens
         self._bearers = bearers
         self._passwords = passwords
+        self._last_uses = last_uses
 
     async def authenticate(
         self, headers: Mapping[str, str], *, door: bool = False, forgive_expiry: bool = False
@@ -44,7 +51,20 @@ class Authenticator:
         Raises NotSignedIn for credentials that are wrong, TooManyRequests.
         """
         who = await self._read(headers, door=door, forgive_expiry=forgive_expiry)
+        if who.token_id:
+            self._last_uses.note(who.token_id)
         return replace(who, forgiven=True) if forgive_expiry else who
+
+    async def sign_in(self, name: str, secret: str) -> Principal:
+        """Return the principal of a name and password, or of a token under any name.
+
+        Raises NotSignedIn, TooManyRequests.
+        """
+        if not _is_token(secret):
+            return await self._password(name, secret)
+        who = await self._token(secret)
+        self._last_uses.note(who.token_id)
+        return who
 
     async def _read(
         self, headers: Mapping[str, str], *, door: bool, forgive_expiry: bool

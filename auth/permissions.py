@@ -10,6 +10,7 @@ statement decides and finds. `judge` reads that row. Its rules:
   for the next token will hold it.
 - A name that a package had before answers pulls as that package does, under its owner and roles; a
   write to it is 403 and names the new one to whoever may write there.
+- A token with limits takes part in its account's roles only where they cover the package.
 - Hidden and unknown answer alike: 401 to the anonymous, else 404 to a reader. A write without
   right is 403 whether the name exists or not.
 """
@@ -40,6 +41,23 @@ def on(kind: int, resource: str) -> str:
     return f"(g.resource_kind = {kind} and g.resource_id = {resource})"
 
 
+def covered(owner: str, project: str, package: str) -> str:
+    """Return the condition that the limits of the token k cover a package, in each of their layers.
+
+    A token without limits, and no token, cover everything.
+    """
+    return f"""
+(coalesce(k.limit_layers, 0) = 0 or k.limit_layers = (
+  select count(distinct t.layer) from token_limits t where t.token_id = k.id and (
+    (t.resource_kind = {OWNER} and t.resource_id = {owner})
+    or (t.resource_kind = {PROJECT} and t.resource_id = {project})
+    or (t.resource_kind = {PACKAGE} and t.resource_id = {package}))))
+"""
+
+
+_PROJECT_ID = "case when p.id is null then b.id else p.project_id end"
+"""The project of a package, or the one that its first push would link it to."""
+
 ACCESS = f"""
 access as (
   select o.id as owner_id, o.default_visibility, p.id as package_id,
@@ -48,10 +66,11 @@ access as (
     u.is_admin, u.disabled_at, u.password_version,
     k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at, b.id as bound_project_id,
     case when {OPEN} then 1 else 0 end as is_open,
+    case when {covered("o.id", _PROJECT_ID, "p.id")} then 1 else 0 end as is_covered,
     coalesce((
       select max(g.role) from members m cross join grants g where {HELD} and (
         {on(OWNER, "o.id")}
-        or {on(PROJECT, "case when p.id is null then b.id else p.project_id end")}
+        or {on(PROJECT, _PROJECT_ID)}
         or {on(PACKAGE, "p.id")})
     ), 0) as role
   from (select 1 as one) nobody
@@ -183,7 +202,7 @@ class Permissions:
             grace = FORGIVEN_SECONDS * SECOND if who.forgiven else 0
             if row["expires_at"] is not None and row["expires_at"] + grace <= self._clock():
                 raise NotSignedIn("this token has expired: create a new one and sign in again")
-        elif who.password_version is not None and who.password_version != row["password_version"]:
+        if who.password_version is not None and who.password_version != row["password_version"]:
             raise NotSignedIn("the password was changed: sign in again")
 
     @staticmethod
@@ -196,7 +215,7 @@ class Permissions:
 
 
 def _role(row: Row | None, who: Principal) -> Role:
-    if row is None or who.anonymous:
+    if row is None or who.anonymous or not row["is_covered"]:
         return Role.NONE
     return Role.ADMIN if row["is_admin"] else Role(row["role"])
 
@@ -204,7 +223,11 @@ def _role(row: Row | None, who: Principal) -> Role:
 def _allowed(row: Row, who: Principal, action: Action, role: Role) -> bool:
     if row["owner_id"] is None or (who.token_id and not action.scope.value & (row["scopes"] or 0)):
         return False
-    return role >= action.role or (action is Action.PULL and row["is_open"] == 1)
+    if role >= action.role:
+        return True
+    # Beyond its limits a token is nobody's: it reads what the anonymous read.
+    is_open = row["is_open"] and (row["is_covered"] or row["visibility"] == Visibility.PUBLIC)
+    return action is Action.PULL and bool(is_open)
 
 
 def _refusal(who: Principal, action: Action, repository: RepositoryName) -> Exception:
@@ -216,7 +239,7 @@ def _refusal(who: Principal, action: Action, repository: RepositoryName) -> Exce
         f"{who.name} may not {action.wire_name} {repository}: an administrator of "
         f"{repository.owner} gives the right with 'packhouse grant {repository.owner} {who.name} "
         f"write' (a new owner is made with 'packhouse org create {repository.owner}'), and the "
-        f"token needs the scope '{_SCOPE_WORDS[action]}'"
+        f"token needs the scope '{_SCOPE_WORDS[action]}', and no limits but those that cover this"
     )
 
 

@@ -15,10 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from auth.accounts import Accounts
 from auth.authenticate import Authenticator
 from auth.jwt import Bearers
+from auth.last_uses import LastUses
+from auth.oauth import form_user, refusing
 from auth.organizations import Organizations
 from auth.passwords import Passwords
 from auth.permissions import Permissions
 from auth.projects import Projects
+from auth.refresh_tokens import RefreshTokens
 from auth.routes import TokenService
 from auth.signing_keys import SigningKeys
 from auth.teams import Teams
@@ -78,6 +81,8 @@ class Services:
     keys: SigningKeys
     bearers: Bearers
     authenticator: Authenticator
+    last_uses: LastUses
+    refresh_tokens: RefreshTokens
     permissions: Permissions
     catalog: Catalog
     blobs: Blobs
@@ -110,6 +115,7 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
     """Connect the services over an open database and store."""
     accounts, tokens = Accounts(database, clock), Tokens(database, clock)
     keys = SigningKeys(database, clock)
+    last_uses = LastUses(database, clock)
     bearers = Bearers(keys, clock, config.bearer_seconds)
     permissions = Permissions(database, clock)
     blobs = Blobs(database, store, permissions, clock)
@@ -127,7 +133,9 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
         tokens=tokens,
         keys=keys,
         bearers=bearers,
-        authenticator=Authenticator(accounts, tokens, bearers, Passwords()),
+        authenticator=Authenticator(accounts, tokens, bearers, Passwords(), last_uses),
+        last_uses=last_uses,
+        refresh_tokens=RefreshTokens(database, tokens, clock),
         permissions=permissions,
         catalog=Catalog(database, permissions),
         blobs=blobs,
@@ -215,6 +223,7 @@ class Application:
             )
             await services.keys.load()
             self._surface = build_surface(services, self._counts, instruments)
+            await stack.enter_async_context(services.last_uses.running())
             interval = self._config.gc_interval_seconds
             rounds = instruments.rounds(services.collector)
             collection = GarbageCollection(rounds, services.leases, interval)
@@ -256,6 +265,7 @@ def _build_site(services: Services, counts: Counts) -> ASGIApp:
         services.authenticator,
         services.permissions,
         services.bearers,
+        services.refresh_tokens,
         services.clock,
         lambda who: forget_first_login(config, who.name),
     )
@@ -271,6 +281,12 @@ def _build_site(services: Services, counts: Counts) -> ASGIApp:
                 "/token",
                 sign_ins.door(tokens.token),
                 open_because="the sign-in door: it grants what permissions allow",
+            ),
+            SiteRoute(
+                "/token",
+                refusing(sign_ins.door(tokens.form, form_user)),
+                methods=("POST",),
+                open_because="wrong credentials are refused; a bearer grants nothing by itself",
             ),
             SiteRoute("/healthz", health.alive, open_because="says that the process answers"),
             SiteRoute("/readyz", health.ready, open_because="says that the database answers"),

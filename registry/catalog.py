@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
-from auth.permissions import HELD, OPEN, Permissions, on
+from auth.permissions import HELD, OPEN, Permissions, covered, on
 from auth.principals import Action, Principal, Visibility
 from registry.errors import ManifestInvalid
 from registry.manifest_bytes import decode
@@ -75,6 +75,32 @@ select v.repository from (
   union {_granted(PACKAGE, "p.id")}
 ) v order by v.repository limit $3
 """
+
+
+def _covered(kind: int, resource: str) -> str:
+    """Return what $1 may pull in what a limit of the token $4 names, from the limits there."""
+    return f"""
+  select p.repository from token_limits c cross join tokens k cross join packages p
+    left join accounts u on u.id = $1
+  where c.token_id = $4 and c.layer = 1 and k.id = c.token_id
+    and c.resource_kind = {kind} and {resource} = c.resource_id
+    and p.repository || '' > $2 and {_FILLED}
+    and {covered("p.owner_id", "p.project_id", "p.id")}
+    and (u.is_admin = 1 or {OPEN} or exists (
+      select 1 from members m cross join grants g where {HELD} and (
+        {on(OWNER, "p.owner_id")} or {on(PROJECT, "p.project_id")} or {on(PACKAGE, "p.id")})))
+"""
+
+
+LIST_COVERED_REPOSITORIES = f"""
+select v.repository from (
+  {_open_page(Visibility.PUBLIC)}
+  union {_covered(OWNER, "p.owner_id")}
+  union {_covered(PROJECT, "p.project_id")}
+  union {_covered(PACKAGE, "p.id")}
+) v order by v.repository limit $3
+"""
+FIND_LIMITS = "select limit_layers from tokens where id = $1"
 LIST_ALL_REPOSITORIES = f"""
 select p.repository from packages p where p.repository > $1 and {_FILLED}
 order by p.repository limit $2
@@ -114,11 +140,17 @@ class Catalog:
         if limit == 0:
             return Page([], None)
         size = MAX_PAGE if limit is None else min(limit, MAX_PAGE)
-        if admin:
-            rows = await self._database.fetch(LIST_ALL_REPOSITORIES, last, size + 1)
-        else:
-            rows = await self._database.fetch(LIST_REPOSITORIES, who.account_id, last, size + 1)
+        rows = await self._visible(who, last, size + 1, admin=admin)
         return _page([row["repository"] for row in rows], size)
+
+    async def _visible(self, who: Principal, last: str, size: int, *, admin: bool) -> Sequence[Row]:
+        read, account = self._database.fetch, who.account_id
+        token = await self._database.fetch_one(FIND_LIMITS, who.token_id) if who.token_id else None
+        if token is not None and token["limit_layers"]:
+            return await read(LIST_COVERED_REPOSITORIES, account, last, size, who.token_id)
+        if admin:
+            return await read(LIST_ALL_REPOSITORIES, last, size)
+        return await read(LIST_REPOSITORIES, account, last, size)
 
     async def referrers(
         self,

@@ -2,13 +2,12 @@
 
 import argparse
 import getpass
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
-from auth.principals import Role, Scope
+from auth.principals import Role
 from registry.app import Services
 from registry.audit_commands import add_audit
 from registry.care import add_care
@@ -17,19 +16,16 @@ from registry.maintenance import add_gc
 from registry.package_commands import add_packages
 from registry.project_commands import add_projects
 from registry.startup import forget_first_login
-from registry.tables import print_document, print_rows
+from registry.tables import print_rows
 from registry.team_commands import add_organizations, add_teams
-from storage.clock import SECOND, rfc3339
+from registry.token_commands import add_tokens
+from storage.clock import rfc3339
 from storage.errors import Invalid
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST = 36_525 * 86400
-_LONGEST_JOB = 24 * 3600
 
 
 def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add every command group to the parser."""
-    for add in (_add_users, add_organizations, add_teams, _add_grants, _add_tokens, add_keys):
+    for add in (_add_users, add_organizations, add_teams, _add_grants, add_tokens, add_keys):
         add(groups, common)
     for add in (add_projects, add_packages, add_audit, add_gc, add_care):
         add(groups, common)
@@ -66,34 +62,6 @@ def _add_grants(groups: Any, common: argparse.ArgumentParser) -> None:
         "--package", action="store_true", help="OWNER/NAME is a package, not a project"
     )
     grant.set_defaults(command=grant_role)
-
-
-def _add_tokens(groups: Any, common: argparse.ArgumentParser) -> None:
-    token = groups.add_parser("token", help="tokens").add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    create = token.add_parser("create", parents=[common], help="make a token and print it")
-    whose = create.add_mutually_exclusive_group()
-    whose.add_argument("--user", default="admin", help="whose token (default: admin)")
-    whose.add_argument(
-        "--project", metavar="OWNER/NAME", help="for this project's jobs: 24h at most"
-    )
-    create.add_argument("--name", default="", help="a note to tell it by")
-    create.add_argument(
-        "--scope",
-        default="read,write",
-        help="read, write, delete, admin, split by commas (default: read,write)",
-    )
-    create.add_argument("--expires", metavar="30d", help="lifetime in s, m, h or d; or never")
-    create.add_argument("--json", action="store_true", help="print its id, text and end as JSON")
-    create.set_defaults(command=token_create)
-    listing = token.add_parser("list", parents=[common], help="list an account's tokens")
-    listing.add_argument("--user", default="admin")
-    listing.add_argument("--json", action="store_true", help="print one JSON document")
-    listing.set_defaults(command=token_list)
-    revoke = token.add_parser("revoke", parents=[common], help="end a token at once")
-    revoke.add_argument("id", type=int)
-    revoke.set_defaults(command=token_revoke)
 
 
 async def user_create(services: Services, options: argparse.Namespace) -> None:
@@ -149,80 +117,6 @@ async def grant_role(services: Services, options: argparse.Namespace) -> None:
     print(f"{options.account} has the role {options.role} on {options.resource}", file=sys.stderr)
 
 
-async def token_create(services: Services, options: argparse.Namespace) -> None:
-    """Make a token; its text alone goes to standard output, this once."""
-    scope = parse_scope(options.scope)
-    if options.project is not None:
-        seconds = parse_duration(options.expires or "1h")
-        if seconds > _LONGEST_JOB:
-            raise Invalid("a job's token lives for 24h at most")
-        expires_at = services.clock() + seconds * SECOND
-        robot_id, project_id = await services.projects.robot(options.project)
-        whose, kind, account_id = options.project, "job", robot_id
-    else:
-        account = await services.accounts.get(options.user, "user")
-        expires_at, project_id = None, None
-        if options.expires is not None and options.expires != "never":
-            expires_at = services.clock() + parse_duration(options.expires) * SECOND
-        whose, kind, account_id = options.user, "user", account.id
-    made = await services.tokens.create(
-        account_id, kind, options.name, scope, expires_at, project_id
-    )
-    print(f"token {made.id} of {whose}: shown this once", file=sys.stderr)
-    if options.json:
-        print_document({"id": made.id, "token": made.text, "expires": _time(expires_at)})
-    else:
-        print(made.text)
-
-
-async def token_list(services: Services, options: argparse.Namespace) -> None:
-    """List an account's tokens, without their texts."""
-    await services.accounts.get(options.user)
-    rows: list[Mapping[str, Any]] = []
-    after = 0
-    while page := await services.tokens.list(options.user, after):
-        after = page[-1]["id"]
-        rows += [
-            {
-                "id": row["id"],
-                "name": row["name"],
-                "scopes": ",".join(s.name.lower() for s in Scope(row["scopes"]) if s.name),
-                "created": rfc3339(row["created_at"]),
-                "expires": _time(row["expires_at"]),
-                "revoked": _time(row["revoked_at"]),
-            }
-            for row in page
-        ]
-    print_rows(rows, as_json=options.json)
-
-
-async def token_revoke(services: Services, options: argparse.Namespace) -> None:
-    """End a token at once."""
-    await services.tokens.revoke(options.id)
-    print(f"token {options.id} revoked", file=sys.stderr)
-
-
-def parse_duration(text: str) -> int:
-    """Read `30d`, `12h`, `15m` or `90s` as seconds. Raises Invalid."""
-    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
-    if match is None:
-        raise Invalid(f"{text!r} is not a duration: write 30d, 12h, 15m or 90s")
-    seconds = int(match[1]) * _UNITS[match[2]]
-    if seconds > _LONGEST:
-        raise Invalid(f"{text!r} is longer than a hundred years: write 'never'")
-    return seconds
-
-
-def parse_scope(text: str) -> Scope:
-    """Read `read,write` as a Scope. Raises Invalid."""
-    found = Scope.NONE
-    for word in text.split(","):
-        if word.strip() not in ("read", "write", "delete", "admin"):
-            raise Invalid(f"{word!r} is not a scope: use read, write, delete, admin")
-        found |= Scope[word.strip().upper()]
-    return found
-
-
 def _read_password(options: argparse.Namespace) -> str:
     if options.password_stdin:
         try:
@@ -232,10 +126,6 @@ def _read_password(options: argparse.Namespace) -> str:
     if not sys.stdin.isatty():
         raise Invalid("give the password on standard input with --password-stdin")
     return getpass.getpass(f"Password for {options.name}: ")
-
-
-def _time(at: int | None) -> str:
-    return "" if at is None else rfc3339(at)
 
 
 def _words(kind: Iterable[Any]) -> list[str]:

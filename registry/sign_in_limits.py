@@ -19,6 +19,7 @@ FAILURE_SECONDS = 300
 KNOWN_SECONDS = 30 * 86400
 
 Door = Callable[[Request], Awaitable[Response]]
+UserOf = Callable[[Request], Awaitable[str | None]]
 
 
 class SignInLimits:
@@ -34,12 +35,15 @@ class SignInLimits:
         )
         self._guesses = Guesses(debts, known, failures_per_address)
 
-    def door(self, answer: Door) -> Door:
-        """Count an answer for its account, or for the address of who is nobody or failed."""
+    def door(self, answer: Door, user_of: UserOf | None = None) -> Door:
+        """Count an answer for its account, or for the address of who is nobody or failed.
+
+        `user_of` says whose password a request holds; without it the headers do.
+        """
 
         async def limited(request: Request) -> Response:
             client = exchange_of(request.scope).client
-            user = password_user(request.headers)
+            user = await (user_of or _header_user)(request)
             if user is not None:
                 self._guesses.require(user, client)
             try:
@@ -94,6 +98,10 @@ class Guesses:
         """Remember that this account signs in from there."""
         pair = self._known.find(_pair(user, client).key)
         self._known.owe(pair, self._known.now() + KNOWN_SECONDS * TICKS)
+
+
+async def _header_user(request: Request) -> str | None:
+    return password_user(request.headers)
 
 
 def _pair(user: str, client: str) -> Caller:

@@ -93,7 +93,9 @@ create table grants (
 ) {clustered};
 create index grants_grantee on grants (grantee_id, resource_kind, resource_id);
 
--- scopes: bits 1 read, 2 write, 4 delete, 8 admin. Only the SHA-256 of a token is kept.
+-- scopes: bits 1 read, 2 write, 4 delete, 8 admin. Only the SHA-256 of a token is kept. One that a token
+-- made has that as its parent, and ends with it. password_version: ends with that password.
+-- limit_layers: how many layers of token_limits bound it; 0 for none.
 create table tokens (
     id {id},
     kind {text} not null,
@@ -106,9 +108,31 @@ create table tokens (
     created_at bigint not null,
     expires_at bigint,
     revoked_at bigint,
-    last_used_at bigint
+    last_used_at bigint,
+    password_version bigint,
+    limit_layers smallint not null default 0,
+    rotates smallint not null default 0
 );
 create index tokens_account on tokens (account_id, id);
+create index tokens_parent on tokens (parent_id) where parent_id is not null;
+
+-- Where a token counts: in each of its layers one row must cover what is asked for. A token that another
+-- made has the other's layers and one of its own. resource_kind as in grants.
+create table token_limits (
+    token_id bigint not null references tokens (id),
+    layer smallint not null,
+    resource_kind smallint not null,
+    resource_id bigint not null,
+    primary key (token_id, layer, resource_kind, resource_id)
+) {clustered};
+
+-- What a refresh token's text was before: who brings it again has a copy.
+create table used_refresh_tokens (
+    hash {text} primary key,
+    token_id bigint not null references tokens (id),
+    used_at bigint not null
+) {clustered};
+create index used_refresh_tokens_token on used_refresh_tokens (token_id, used_at);
 
 create table signing_keys (
     kid {text} primary key,

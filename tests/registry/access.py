@@ -9,6 +9,7 @@ import httpx
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.principals import Role, Scope, Visibility
+from storage.clock import SECOND
 from storage.database import Transaction
 from tests.registry.client import OCI_INDEX, Client, basic, digest_of, image_manifest
 from tests.registry.world import OWNER_NAME, World
@@ -195,7 +196,8 @@ async def robot(world: World, place: Place, kind: str) -> str:
 async def robot_of(world: World, project: str, kind: str) -> str:
     robot_id, project_id = await world.services.projects.robot(project)
     bound = project_id if kind == "job" else None
-    made = await world.services.tokens.create(robot_id, kind, "", Scope.ALL, None, bound)
+    ends_at = world.clock() + 86400 * SECOND if kind == "job" else None
+    made = await world.services.tokens.create(robot_id, kind, "", Scope.ALL, ends_at, bound)
     return basic("ci", made.text)
 
 

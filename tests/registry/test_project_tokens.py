@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from auth.principals import Scope, Visibility
-from registry.commands import token_create
+from registry.token_commands import token_create
 from storage.errors import Invalid
 from tests.registry.client import Client, basic, refused
 from tests.registry.world import World
@@ -63,9 +63,11 @@ async def test_a_job_s_token_lives_for_a_day_at_most(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await world.services.projects.create("acme/one", Visibility.PRIVATE)
-    words = {"project": "acme/one", "user": "admin", "name": "", "scope": "read,write"}
-    with pytest.raises(Invalid, match="24h at most"):
-        await token_create(world.services, argparse.Namespace(**words, expires="25h"))
+    words: dict[str, object] = {"project": "acme/one", "robot": None, "user": "admin", "name": ""}
+    words |= {"scope": "read,write", "limit": [], "limit_package": [], "json": False}
+    for expires in ("25h", "4m", "never"):
+        with pytest.raises(Invalid, match="24h at most"):
+            await token_create(world.services, argparse.Namespace(**words, expires=expires))
     await token_create(world.services, argparse.Namespace(**words, expires=None))
     text = capsys.readouterr().out.strip()
     assert text.startswith("phj_")

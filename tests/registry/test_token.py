@@ -198,12 +198,6 @@ async def test_too_many_scopes_are_refused(writer: Client) -> None:
     refused(response, 400, "UNSUPPORTED", "at most 100")
 
 
-async def test_the_oauth_form_is_not_there(world: World) -> None:
-    """Clients try POST first and fall back to GET on 404 or 405."""
-    form = {"grant_type": "password", "username": "writer", "password": PASSWORD}
-    assert (await world.client("").post("/token", data=form)).status_code == 405
-
-
 async def test_the_realm_is_this_requests_host_or_the_configured_one(world: World) -> None:
     headers = {"Host": "packages.example:8443"}
     response = await world.client("").get("/v2/", headers=headers)
