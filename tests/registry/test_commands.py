@@ -266,6 +266,23 @@ def test_an_organization_its_members_and_its_teams(cli: Cli) -> None:
     assert "acme/devs" in refusal(cli("team", "show", "acme/devs", status=1))
 
 
+def test_a_token_is_listed_with_what_bounds_it(cli: Cli) -> None:
+    cli("org", "create", "acme")
+    cli("project", "create", "acme/widget")
+    create = ("token", "create", "--limit")
+    cli(*create, "acme/widget", "--limit", "admin")
+    (listed,) = cli("token", "list", "--json").json
+    assert (listed["kind"], listed["limits"], listed["used"]) == ("user", "admin,acme/widget", "")
+    assert "'nobody'" in refusal(cli(*create, "nobody", status=1))
+    assert "acme/nothing" in refusal(cli(*create, "acme/nothing", status=1))
+    assert "acme/app" in refusal(cli("token", "create", "--limit-package", "acme/app", status=1))
+    assert len(cli("token", "list", "--json").json) == 1
+    assert cli("token", "create", "--robot", "acme/widget").out.startswith("phr_")
+    assert cli("token", "create", "--project", "acme/widget").out.startswith("phj_")
+    for robot in ("--robot", "--project"):
+        assert "OWNER/NAME" in refusal(cli("token", "create", robot, "", status=2))
+
+
 # Keys
 
 
