@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auth.audit import OPERATOR, note
 from auth.passwords import hash_password
 from auth.principals import Role, Visibility
 from storage.clock import Clock
@@ -41,10 +42,19 @@ where name > $1 and kind in ('user', 'organization') order by name limit 1000
 """
 SET_PASSWORD = """
 update accounts set password_hash = $2, password_version = password_version + 1
-where name = $1 and kind = 'user'
+where name = $1 and kind = 'user' returning id
 """
 DISABLE_ACCOUNT = "update accounts set disabled_at = $2 where name = $1 and disabled_at is null"
 ENABLE_ACCOUNT = "update accounts set disabled_at = null where name = $1"
+FIND_RESOURCE = """
+select coalesce(o.id, r.owner_id, p.owner_id) as owner_id,
+  coalesce(o.name, q.name || '/' || r.name, p.repository) as name
+from (select cast($1 as smallint) as kind) asked
+  left join accounts o on asked.kind = 1 and o.id = $2
+  left join projects r on asked.kind = 2 and r.id = $2
+  left join accounts q on q.id = r.owner_id
+  left join packages p on asked.kind = 3 and p.id = $2
+"""
 # scan: the first row ends it
 ANY_ACCOUNT = "select id from accounts order by id limit 1"
 
@@ -111,7 +121,15 @@ class Accounts:
         name = parse_owner(name)
         hashed = None if password is None else hash_password(password)
         at = self._clock()
-        made = await self._database.write(lambda tx: insert_user(tx, name, hashed, at, admin=admin))
+
+        async def work(tx: Transaction) -> int | None:
+            user_id = await insert_user(tx, name, hashed, at, admin=admin)
+            if user_id is not None:
+                detail = "site administrator" if admin else ""
+                await note(tx, OPERATOR, "user.create", user_id, name, at, detail)
+            return user_id
+
+        made = await self._database.write(work)
         if made is None:
             raise Conflict(f"the name {name!r} is taken")
         return made
@@ -127,6 +145,8 @@ class Accounts:
             if row is not None and owner is not None:
                 await tx.execute(INSERT_MEMBER, owner.id, row["id"], 1)
                 await tx.execute(UPSERT_GRANT, owner.id, OWNER, row["id"], Role.ADMIN, at)
+            if row is not None:
+                await note(tx, OPERATOR, "organization.create", row["id"], name, at, creator or "")
             return None if row is None else row["id"]
 
         made = await self._database.write(work)
@@ -139,31 +159,51 @@ class Accounts:
         account = await self.get(grantee)
         if account.kind == "organization":
             raise Invalid("a role is given to a user or a team, not to an organization")
-        if role is Role.NONE:
-            await self._database.execute(DELETE_GRANT, kind, resource_id, account.id)
-            return
         at = self._clock()
 
         async def work(tx: Transaction) -> None:
             if await tx.fetch_one(LOCK_ACCOUNT, account.id) is None:
                 raise NotFound(f"there is no account named {grantee!r}")  # a team deleted just now
-            await tx.execute(UPSERT_GRANT, account.id, kind, resource_id, int(role), at)
+            if role is Role.NONE:
+                await tx.execute(DELETE_GRANT, kind, resource_id, account.id)
+            else:
+                await tx.execute(UPSERT_GRANT, account.id, kind, resource_id, int(role), at)
+            await _note_grant(tx, kind, resource_id, f"{role.name.lower()} to {grantee}", at)
 
         await self._database.write(work)
 
     async def set_password(self, name: str, password: str) -> None:
         """Replace a user's password; bearers made with the old one end. Raises NotFound."""
-        if not await self._database.execute(SET_PASSWORD, name, hash_password(password)):
-            raise NotFound(f"there is no user named {name!r}")
+        hashed, at = hash_password(password), self._clock()
+
+        async def work(tx: Transaction) -> None:
+            row = await tx.fetch_one(SET_PASSWORD, name, hashed)
+            if row is None:
+                raise NotFound(f"there is no user named {name!r}")
+            await note(tx, OPERATOR, "user.password", row["id"], name, at)
+
+        await self._database.write(work)
 
     async def set_enabled(self, name: str, *, enabled: bool) -> None:
         """Switch an account off or on; every request of it ends at once. Raises NotFound."""
-        await self.get(name, "user")
-        if enabled:
-            await self._database.execute(ENABLE_ACCOUNT, name)
-        else:
-            await self._database.execute(DISABLE_ACCOUNT, name, self._clock())
+        account, at = await self.get(name, "user"), self._clock()
+
+        async def work(tx: Transaction) -> None:
+            if enabled:
+                await tx.execute(ENABLE_ACCOUNT, name)
+            else:
+                await tx.execute(DISABLE_ACCOUNT, name, at)
+            kind = "user.enable" if enabled else "user.disable"
+            await note(tx, OPERATOR, kind, account.id, name, at)
+
+        await self._database.write(work)
 
     async def list(self, after: str = "") -> Sequence[Row]:
         """Return up to 1,000 users and organizations with names above `after`."""
         return await self._database.fetch(LIST_ACCOUNTS, after)
+
+
+async def _note_grant(tx: Transaction, kind: int, resource_id: int, detail: str, at: int) -> None:
+    row = await tx.fetch_one(FIND_RESOURCE, kind, resource_id)
+    if row is not None:
+        await note(tx, OPERATOR, "grant", row["owner_id"], row["name"] or "", at, detail)

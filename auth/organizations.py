@@ -15,6 +15,7 @@ from auth.accounts import (
     UPSERT_GRANT,
     Accounts,
 )
+from auth.audit import OPERATOR, note
 from auth.principals import Role
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
@@ -90,6 +91,8 @@ class Organizations:
             elif await _is_owner(tx, group.id, member.id):
                 await _keep_an_owner(tx, group.id, member.id, organization)
                 await tx.execute(DELETE_GRANT, OWNER, group.id, member.id)
+            detail = f"{user} as {'owner' if owner else 'member'}"
+            await note(tx, OPERATOR, "organization.add", group.id, organization, at, detail)
 
         await self._database.write(work)
 
@@ -100,6 +103,7 @@ class Organizations:
         """
         group = await self._accounts.get(organization, "organization")
         member = await self._accounts.get(user, "user")
+        at = self._clock()
 
         async def work(tx: Transaction) -> int:
             # The organization's row orders those who remove each other.
@@ -107,7 +111,10 @@ class Organizations:
             if await _is_owner(tx, group.id, member.id):
                 await _keep_an_owner(tx, group.id, member.id, organization)
             lost = await tx.execute(LOSE_GRANTS, group.id, member.id)
-            return lost + await tx.execute(LEAVE_GROUPS, group.id, member.id)
+            lost += await tx.execute(LEAVE_GROUPS, group.id, member.id)
+            if lost:
+                await note(tx, OPERATOR, "organization.remove", group.id, organization, at, user)
+            return lost
 
         if not await self._database.write(work):
             raise NotFound(f"{user!r} is no member of {organization!r}")

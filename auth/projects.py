@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from auth.accounts import INSERT_MEMBER, PROJECT, UPSERT_GRANT, Accounts
+from auth.audit import OPERATOR, note
 from auth.principals import Role, Visibility
 from auth.sources import parse_source
 from storage.clock import Clock
@@ -108,11 +109,14 @@ class Projects:
         One statement rewrites them, whatever their number: who may read changes for all at once.
         Raises NameInvalid, NotFound.
         """
-        project_id = await self.get(path)
+        project_id, at = await self.get(path), self._clock()
 
         async def work(tx: Transaction) -> int:
-            if await tx.fetch_one(SET_PROJECT_VISIBILITY, project_id, visibility) is None:
+            row = await tx.fetch_one(SET_PROJECT_VISIBILITY, project_id, visibility)
+            if row is None:
                 raise NotFound(f"there is no project {path!r}")
+            kind, said = "project.visibility", visibility.name.lower()
+            await note(tx, OPERATOR, kind, row["owner_id"], path, at, said)
             return await tx.execute(REWRITE_VISIBILITY, project_id, visibility)
 
         return await self._database.write(work)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from auth.accounts import INSERT_MEMBER, LOCK_ACCOUNT, Account, Accounts
+from auth.audit import OPERATOR, note
 from auth.organizations import FIND_MEMBER, GroupRole
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
@@ -99,6 +100,7 @@ class Teams:
         owner_name, _ = parse_team(path)
         owner = await self._accounts.get(owner_name, "organization")
         team, member = await self.get(path), await self._accounts.get(user, "user")
+        at = self._clock()
 
         async def work(tx: Transaction) -> None:
             # Both rows stay while the member is added: who leaves the organization, or deletes the
@@ -112,11 +114,19 @@ class Teams:
                     f"{owner_name} {user}'"
                 )
             await tx.execute(INSERT_MEMBER, member.id, team.id, role)
+            detail = f"{user} as {role.name.lower()}"
+            await note(tx, OPERATOR, "team.add", owner.id, path, at, detail)
 
         await self._database.write(work)
 
     async def remove(self, path: str, user: str) -> None:
         """Take somebody out of a team. Raises NameInvalid, NotFound."""
         team, member = await self.get(path), await self._accounts.get(user)
-        if not await self._database.execute(DELETE_MEMBER, member.id, team.id):
-            raise NotFound(f"{user!r} is no member of the team {path!r}")
+        owner, at = await self._accounts.get(parse_team(path)[0], "organization"), self._clock()
+
+        async def work(tx: Transaction) -> None:
+            if not await tx.execute(DELETE_MEMBER, member.id, team.id):
+                raise NotFound(f"{user!r} is no member of the team {path!r}")
+            await note(tx, OPERATOR, "team.remove", owner.id, path, at, user)
+
+        await self._database.write(work)

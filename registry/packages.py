@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from auth.audit import OPERATOR, note
 from auth.principals import Visibility
 from auth.projects import HOLD_PROJECT
 from registry.package_deletion import PackageDeletion, delete_package
@@ -163,3 +164,4 @@ async def record_change(
     concerned = package["owner_id"] if owner_id is None else owner_id
     subject, package_id = package["repository"], package["id"]
     await tx.execute(INSERT_EVENT, kind, None, None, concerned, package_id, subject, detail, at)
+    await note(tx, OPERATOR, kind, concerned, subject, at, detail)

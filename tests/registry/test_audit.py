@@ -5,6 +5,9 @@ import json
 
 import pytest
 
+from auth.accounts import PACKAGE, PROJECT
+from auth.organizations import GroupRole
+from auth.principals import Role, Visibility
 from registry.audit import MOST, OVERFLOW, Line, Tally, network
 from registry.audit_commands import audit_list, parse_time
 from registry.gc import LEASE
@@ -12,16 +15,26 @@ from storage.clock import SECOND
 from storage.database import Row
 from storage.errors import Invalid
 from tests.registry.client import Client, basic, digest_of
-from tests.registry.world import PASSWORD, World
+from tests.registry.world import PASSWORD, SetClock, World
 from tests.storage.test_sql import STATEMENTS, plain
 
 SUBNET = "127.0.0.0/24"
+BEGUN = SetClock().at + SECOND
+MADE = 4
+"""Lines that a world begins with: its organization, and the roles of three people."""
+
+
+@pytest.fixture
+def world(world: World) -> World:
+    """A world a second after it was made, so that what happened since can be told from that."""
+    world.clock.advance(1)
+    return world
 
 
 async def lines(world: World, owner: str | None = None) -> list[Row]:
     await world.services.audit.flush()
     owner_id = None if owner is None else (await world.services.accounts.get(owner)).id
-    return list(await world.services.audit.list(owner_id))
+    return list(await world.services.audit.list(owner_id, since=BEGUN))
 
 
 async def told(world: World, owner: str | None = None) -> list[tuple[str, ...]]:
@@ -42,6 +55,61 @@ async def test_a_push_and_a_deletion_say_who_from_where_with_which_token(world: 
     assert push["request_id"] == image.response.headers["x-request-id"]
     assert (delete["account"], delete["kind"], delete["detail"]) == ("owner", "tag.delete", "v1")
     assert delete["request_id"] == deleted.headers["x-request-id"]
+
+
+async def test_what_the_command_line_changes_is_told_to_whom_it_concerns(world: World) -> None:
+    services = world.services
+    await world.client().push_image("acme/app", "v1")
+    world.clock.advance(1)
+    await services.projects.create("acme/one", Visibility.PRIVATE)
+    await services.projects.set_visibility("acme/one", Visibility.INTERNAL)
+    await services.packages.set_visibility("acme/app", Visibility.PUBLIC)
+    await services.packages.link("acme/app", await services.projects.get("acme/one"))
+    await services.packages.unlink("acme/app")
+    for kind, thing in ((PROJECT, "one"), (PACKAGE, "app")):
+        found = services.projects.get if kind == PROJECT else services.packages.get
+        row = await found(f"acme/{thing}")
+        resource_id = row if isinstance(row, int) else row["id"]
+        await services.accounts.grant(kind, resource_id, "reader", Role.WRITE)
+    await world.set_role("reader", Role.NONE)
+    await services.teams.create("acme/devs")
+    await services.organizations.add("acme", "reader", owner=False)
+    await services.teams.add("acme/devs", "reader", GroupRole.MEMBER)
+    await services.teams.remove("acme/devs", "reader")
+    await services.organizations.remove("acme", "reader")
+    rows = [row for row in await lines(world, "acme") if row["at"] == world.clock()]
+    assert [(row["kind"], row["subject"], row["detail"]) for row in rows] == [
+        ("project.visibility", "acme/one", "internal"),
+        ("package.visibility", "acme/app", "public"),
+        ("package.link", "acme/app", "one"),
+        ("package.unlink", "acme/app", "one"),
+        ("grant", "acme/one", "write to reader"),
+        ("grant", "acme/app", "write to reader"),
+        ("grant", "acme", "none to reader"),
+        ("organization.add", "acme", "reader as member"),
+        ("team.add", "acme/devs", "reader as member"),
+        ("team.remove", "acme/devs", "reader"),
+        ("organization.remove", "acme", "reader"),
+    ]
+    assert {(row["account"], row["address"]) for row in rows} == {(None, "")}
+
+
+async def test_what_is_done_to_an_account_is_told(world: World) -> None:
+    accounts = world.services.accounts
+    await accounts.create_user("eve", "a long password", admin=True)
+    await accounts.create_organization("globex", "eve")
+    await accounts.set_password("eve", "another long password")
+    await accounts.set_enabled("eve", enabled=False)
+    await accounts.set_enabled("eve", enabled=True)
+    rows = [(row["kind"], row["detail"]) for row in await lines(world, "eve")]
+    assert rows == [
+        ("user.create", "site administrator"),
+        ("user.password", ""),
+        ("user.disable", ""),
+        ("user.enable", ""),
+    ]
+    assert [row["kind"] for row in await lines(world, "globex")] == ["organization.create"]
+    assert "long password" not in str([tuple(row) for row in await lines(world)])
 
 
 async def test_a_refused_write_of_an_account_is_told_to_the_owner(world: World) -> None:
@@ -138,7 +206,7 @@ def test_no_statement_changes_the_audit_and_one_deletes_by_age() -> None:
 
 async def test_what_is_too_old_goes_and_the_rest_stays(world: World) -> None:
     await world.client().push_image("acme/app", "v1")
-    world.clock.advance(world.config.audit_seconds - 10)
+    world.clock.advance(world.config.audit_seconds - 11)
     await world.client().push_image("acme/app", "v2")
     term = await world.services.leases.acquire(LEASE, 60)
     assert term is not None
@@ -146,7 +214,7 @@ async def test_what_is_too_old_goes_and_the_rest_stays(world: World) -> None:
     assert len(await lines(world)) == 2
     world.clock.advance(20)
     await term.renew()
-    assert (await world.services.collector.round(term)).removed["audit lines"] == 1
+    assert (await world.services.collector.round(term)).removed["audit lines"] == MADE + 1
     (kept,) = await lines(world)
     assert kept["detail"].endswith(" v2")
 
@@ -187,7 +255,7 @@ async def test_the_command_prints_a_line_of_json_each(
     assert (shown["account"], shown["did"], shown["to"]) == ("writer", "manifest.push", "acme/app")
     assert (shown["result"], shown["times"], shown["owner"]) == ("done", 1, "acme")
     await audit_list(world.services, argparse.Namespace(owner=None, since=None, json=False))
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == MADE + 3
 
 
 def test_a_time_is_a_day_or_a_moment() -> None:
