@@ -61,7 +61,7 @@ async def test_an_authorization_is_good_or_401(world: World, path: str, value: b
 async def test_a_bearer_with_one_byte_changed_is_no_more(
     world: World, change: tuple[int, int]
 ) -> None:
-    good = (await world.signed_in("writer").token()).encode()
+    good = (await world.client("writer").token()).encode()
     at = change[0] % len(good)
     bad = (
         good[:at]
