@@ -12,7 +12,8 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from auth.permissions import Access
+from auth.accounts import OWNER, PROJECT
+from auth.permissions import HELD, Access, covered, on
 from auth.principals import Principal, Visibility
 from auth.projects import HOLD_PROJECT
 from auth.sources import parse_source
@@ -50,18 +51,17 @@ PUBLISH_PACKAGE = """
 update packages set published_at = $2 where id = $1 and published_at is null
 returning project_id, own_visibility
 """
-FIND_LINKABLE = """
+FIND_LINKABLE = f"""
 select r.id from (
   select s.project_id as id, 0 as rank from project_sources s where s.owner_id = $2 and s.url = $3
   union all
   select q.id, 1 as rank from projects q where q.owner_id = $2 and q.folded_name = $4
 ) named join projects r on r.id = named.id
-where r.deleted_at is null
+  left join tokens k on k.id = $5
+where r.deleted_at is null and {covered("r.owner_id", "r.id", "0")}
   and (exists (select 1 from accounts u where u.id = $1 and u.is_admin = 1)
-    or exists (select 1 from members m join grants g on g.grantee_id = m.group_id
-      where m.user_id = $1 and g.role >= 2 and (
-        (g.resource_kind = 1 and g.resource_id = r.owner_id)
-        or (g.resource_kind = 2 and g.resource_id = r.id))))
+    or exists (select 1 from members m cross join grants g where {HELD} and g.role >= 2
+      and ({on(OWNER, "r.owner_id")} or {on(PROJECT, "r.id")})))
 order by named.rank limit 1
 """
 LINK_BY_METADATA = """
@@ -181,7 +181,7 @@ async def publish(
     if package is None or package["project_id"] is not None or source is None:
         return None
     found = await tx.fetch_one(
-        FIND_LINKABLE, who.account_id, access.owner_id, source.url, source.project
+        FIND_LINKABLE, who.account_id, access.owner_id, source.url, source.project, who.token_id
     )
     project = None if found is None else await tx.fetch_one(HOLD_PROJECT, found["id"])
     if project is None:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from auth.accounts import PACKAGE, PROJECT
-from auth.principals import Role, Scope, Visibility
-from registry.linking import MAX_CONFIG, SOURCE
+from auth.principals import Action, Principal, Role, Scope, Visibility
+from registry.linking import MAX_CONFIG, SOURCE, Said, publish, read_source
+from storage.clock import SECOND
 from storage.errors import Conflict, Invalid, NotFound
+from storage.names import parse_repository
 from tests.registry.client import (
     Client,
     Pushed,
@@ -115,6 +117,16 @@ async def test_a_project_that_opens_later_opens_what_was_confirmed_alone(
     assert await state(world, "acme/other") == ("Widget", Visibility.PUBLIC, None)
     await world.services.projects.set_visibility("acme/widget", Visibility.INTERNAL)
     assert await state(world, "acme/other") == ("Widget", Visibility.INTERNAL, None)
+
+
+async def test_a_project_that_opens_opens_what_nobody_confirmed_to_its_default_at_most(
+    world: World, writer: Client
+) -> None:
+    await set_default(world, Visibility.INTERNAL)
+    await project(world, Visibility.PRIVATE)
+    await push(writer, **annotated())
+    assert await world.services.projects.set_visibility("acme/widget", Visibility.PUBLIC) == 1
+    assert await state(world) == ("Widget", Visibility.INTERNAL, Visibility.PUBLIC)
 
 
 async def test_a_project_that_closes_closes_a_link_that_nobody_confirmed(
@@ -225,6 +237,22 @@ async def test_a_publisher_who_may_not_write_to_the_project_links_nothing(
     assert await state(world, "acme/other") == PENDING
 
 
+@pytest.mark.parametrize("limit", ["package", "project"])
+async def test_a_token_with_limits_links_within_them(
+    world: World, writer: Client, limit: str
+) -> None:
+    project_id = await project(world, Visibility.PRIVATE)
+    await writer.push_blob(NAME, b"makes it")
+    package = await world.services.packages.get(NAME)
+    limits = {"package": (PACKAGE, package["id"]), "project": (PROJECT, project_id)}
+    account = await world.services.accounts.get("writer")
+    made = await world.services.tokens.create(
+        account.id, "user", "", Scope.ALL, None, limits={limits["package"], limits[limit]}
+    )
+    await push(writer.with_authorization(basic("writer", made.text)), **annotated())
+    assert (await state(world))[0] == ("Widget" if limit == "project" else None)
+
+
 async def test_a_site_administrator_may_link_to_any_project(world: World) -> None:
     await project(world, Visibility.PRIVATE)
     await push(world.client("admin"), **annotated())
@@ -294,6 +322,16 @@ async def test_our_own_host_and_path_name_a_project(
     assert (await state(world))[0] == ("Widget" if linked else None)
 
 
+async def test_our_own_page_of_a_project_that_another_owner_has_names_nothing(
+    world: World,
+) -> None:
+    await world.reconfigure(public_url="https://packages.example.com")
+    await world.services.accounts.create_organization("beta", "writer")
+    await world.services.projects.create("beta/widget", Visibility.PRIVATE)
+    await push(world.client("writer"), **annotated("https://packages.example.com/acme/widget"))
+    assert await state(world) == UNLINKED
+
+
 async def test_without_a_public_url_no_host_is_our_own(world: World, writer: Client) -> None:
     await world.services.projects.create("acme/widget", Visibility.PRIVATE)
     await push(writer, **annotated("https://registry.test/acme/widget"))
@@ -305,7 +343,7 @@ async def test_a_job_s_token_ranks_above_metadata_and_links_with_visibility(worl
     await world.services.projects.create("acme/ours", Visibility.PUBLIC)
     robot_id, project_id = await world.services.projects.robot("acme/ours")
     made = await world.services.tokens.create(
-        robot_id, "job", "", Scope.READ | Scope.WRITE, None, project_id
+        robot_id, "job", "", Scope.READ | Scope.WRITE, world.clock() + 3600 * SECOND, project_id
     )
     image = await push(world.client("").with_authorization(basic("ci", made.text)), **annotated())
     assert await state(world) == ("ours", Visibility.PUBLIC, None)
@@ -327,6 +365,23 @@ async def test_of_many_first_publishes_at_once_one_links(world: World, writer: C
     assert sum("warning" in answer.headers for answer in answers) == 1
     assert len(await world.rows("select id from events where kind = 'package.link'")) == 1
     assert await state(world) == PENDING
+
+
+async def test_who_was_overtaken_by_a_first_publish_links_nothing(
+    world: World, writer: Client
+) -> None:
+    await project(world, Visibility.PUBLIC)
+    await writer.push_blob(NAME, b"makes it")
+    services, package = world.services, await world.services.packages.get(NAME)
+    who = Principal((await services.accounts.get("writer")).id, "writer", "user")
+    stale = await services.permissions.require(who, Action.PUSH, parse_repository(NAME))
+    await push(writer)
+    source = read_source(Said(URL, "annotation"), "", "acme")
+    link = await services.database.write(
+        lambda tx: publish(tx, who, stale, package["id"], source, world.clock())
+    )
+    assert link is None
+    assert await state(world) == UNLINKED
 
 
 async def test_a_source_names_one_project_of_an_owner(world: World, writer: Client) -> None:

@@ -8,7 +8,7 @@ import pytest
 from auth.accounts import PACKAGE, PROJECT
 from auth.principals import Role, Visibility
 from registry.renaming import Renaming
-from storage.errors import Conflict, Invalid, NameInvalid, NotFound
+from storage.errors import Conflict, Denied, Invalid, NameInvalid, NotFound
 from tests.registry.client import Client, Pushed, digest_of, index_manifest, refused
 from tests.registry.world import World
 
@@ -219,6 +219,7 @@ async def test_a_transfer_leaves_project_and_grants_and_keeps_visibility(
     await renaming.transfer(OLD, beta)
     now = await services.packages.get("beta/app")
     assert (now["project"], now["visibility"]) == (None, Visibility.PUBLIC)
+    assert now["own_visibility"] == Visibility.PUBLIC
     await services.projects.set_visibility("acme/widget", Visibility.PRIVATE)
     assert (await services.packages.get("beta/app"))["visibility"] == Visibility.PUBLIC
     assert await world.rows("select role from grants where resource_kind = 3") == []
@@ -238,6 +239,7 @@ async def test_names_that_cannot_be_are_refused_in_words(
         ("beta/other", Invalid, "packhouse package transfer acme/app beta"),
         ("acme/Upper", NameInvalid, "lower case"),
         ("acme", NameInvalid, "owner/image"),
+        ("acme/npm/pad", Denied, "kept for npm packages"),
     ):
         with pytest.raises(error, match=words):
             await renaming.rename(OLD, new)
