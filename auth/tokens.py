@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from auth.audit import OPERATOR, note
 from auth.errors import NotSignedIn
 from auth.principals import Principal, Scope
 from storage.clock import SECOND, Clock, rfc3339
@@ -60,6 +61,10 @@ where t.token_id = $1 order by t.layer, t.resource_kind, t.resource_id limit 100
 LOCK_TOKEN = """
 update tokens set name = name where id = $1 and revoked_at is null
 returning id, kind, account_id, project_id, scopes, expires_at, limit_layers, password_version
+"""
+FIND_CONCERNED = """
+select coalesce(u.owner_id, u.id) as owner_id, u.name, k.kind
+from tokens k join accounts u on u.id = k.account_id where k.id = $1
 """
 REVOKE_TOKEN = "update tokens set revoked_at = $2 where id = $1 and revoked_at is null"
 REVOKE_CHILDREN = """
@@ -223,6 +228,9 @@ async def insert_token(
         await tx.execute(COPY_LIMITS, token_id, parent["id"])
     for kind, resource_id in new.limits:
         await tx.execute(INSERT_LIMIT, token_id, inherited + 1, kind, resource_id)
+    if new.kind != "refresh":  # one is made at every use of the last: that is a sign-in
+        by = OPERATOR if parent is None else Principal(new.account_id, token_id=parent["id"])
+        await _note(tx, by, "token.create", token_id, at)
     return token_id
 
 
@@ -273,7 +281,15 @@ async def revoke_token(tx: Transaction, token_id: int, at: int) -> bool:
     ended = [token_id]
     while ended:
         ended += [row["id"] for row in await tx.fetch(REVOKE_CHILDREN, ended.pop(), at)]
+    await _note(tx, OPERATOR, "token.revoke", token_id, at)
     return True
+
+
+async def _note(tx: Transaction, by: Principal, kind: str, token_id: int, at: int) -> None:
+    row = await tx.fetch_one(FIND_CONCERNED, token_id)
+    if row is not None:
+        said = f"token {token_id} ({row['kind']})"
+        await note(tx, by, kind, row["owner_id"], row["name"], at, said)
 
 
 def _is_past(at: int | None, now: int) -> bool:

@@ -13,15 +13,16 @@ from registry.audit_commands import audit_list, parse_time
 from registry.gc import LEASE
 from storage.clock import SECOND
 from storage.database import Row
-from storage.errors import Invalid
+from storage.errors import Invalid, NotFound
+from tests.registry.access import job
 from tests.registry.client import Client, basic, digest_of
 from tests.registry.world import PASSWORD, SetClock, World
 from tests.storage.test_sql import STATEMENTS, plain
 
 SUBNET = "127.0.0.0/24"
 BEGUN = SetClock().at + SECOND
-MADE = 4
-"""Lines that a world begins with: its organization, and the roles of three people."""
+MADE = 9
+"""Lines that a world begins with: its organization, three roles and five tokens."""
 
 
 @pytest.fixture
@@ -110,6 +111,21 @@ async def test_what_is_done_to_an_account_is_told(world: World) -> None:
     ]
     assert [row["kind"] for row in await lines(world, "globex")] == ["organization.create"]
     assert "long password" not in str([tuple(row) for row in await lines(world)])
+
+
+async def test_tokens_are_told_by_their_numbers(world: World) -> None:
+    text = await world.mint("reader")
+    await world.revoke(text)
+    with pytest.raises(NotFound):
+        await world.revoke(text)
+    number = (await world.services.tokens.list("reader"))[-1]["id"]
+    assert [(row["kind"], row["detail"]) for row in await lines(world, "reader")] == [
+        ("token.create", f"token {number} (user)"),
+        ("token.revoke", f"token {number} (user)"),
+    ]
+    await world.services.projects.create("acme/one", Visibility.PRIVATE)
+    await job(world, "acme/one")
+    assert [row["kind"] for row in await lines(world, "acme")] == ["token.create"]
 
 
 async def test_a_refused_write_of_an_account_is_told_to_the_owner(world: World) -> None:
