@@ -43,6 +43,7 @@ from registry.metrics import Meters, answer_scrapes
 from registry.oci.errors import render_error
 from registry.oci.handlers import Handlers
 from registry.oci.surface import OciSurface
+from registry.open_files import OpenFiles
 from registry.packages import Packages
 from registry.pages import home
 from registry.paths import check_path
@@ -73,6 +74,7 @@ class Services:
     config: Config
     database: Database
     store: BlobStore
+    files: OpenFiles
     accounts: Accounts
     organizations: Organizations
     teams: Teams
@@ -108,7 +110,9 @@ async def open_services(
         reserve = None if config.reserve_bytes < 0 else config.reserve_bytes
         store = FilesystemStore(config.directory, reserve=reserve)
         stack.push_async_callback(store.close)
-        yield wire(config, instruments.database(database), instruments.store(store), clock)
+        services = wire(config, instruments.database(database), instruments.store(store), clock)
+        stack.push_async_callback(services.files.close)
+        yield services
 
 
 def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> Services:
@@ -126,6 +130,7 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
         config=config,
         database=database,
         store=store,
+        files=OpenFiles(),
         accounts=accounts,
         organizations=Organizations(database, accounts, clock),
         teams=Teams(database, accounts, clock),
@@ -245,6 +250,7 @@ def build_surface(
             deletion=services.deletion,
             catalog=services.catalog,
             store=services.store,
+            files=services.files,
             manifest_bytes=config.manifest_bytes,
         ),
         services.authenticator,

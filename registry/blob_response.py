@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from registry.blobs import Blob
+from registry.open_files import OpenFiles
 from registry.zerocopy import EXTENSION
 from storage.blobs import PIECE, BlobStore
 from storage.errors import BlobMissing
@@ -39,6 +40,7 @@ class BlobResponse(Response):
     @classmethod
     async def open(
         cls,
+        files: OpenFiles,
         store: BlobStore,
         blob: Blob,
         start: int,
@@ -49,7 +51,7 @@ class BlobResponse(Response):
         """Return a response whose bytes are there and whole. Raises BlobMissing."""
         path = store.path(blob.key)
         if path is not None:
-            file = await asyncio.to_thread(_open, path, blob)
+            file = await _open(files, path, blob)
             return cls(file, start, stop, status_code, headers)
         if await store.size(blob.key) != blob.size:
             raise _damaged(blob)
@@ -91,9 +93,9 @@ class BlobResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _open(path: Path, blob: Blob) -> IO[bytes]:
+async def _open(files: OpenFiles, path: Path, blob: Blob) -> IO[bytes]:
     try:
-        file = path.open("rb", buffering=0)
+        file = await files.open(path)
     except FileNotFoundError as error:
         raise _damaged(blob) from error
     if os.fstat(file.fileno()).st_size == blob.size:

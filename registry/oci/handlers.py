@@ -13,6 +13,7 @@ from registry.manifest_store import ManifestStore
 from registry.manifests import OCI_INDEX
 from registry.negotiation import accepts, etag_matches
 from registry.oci.call import Call, content_headers, next_link
+from registry.open_files import OpenFiles
 from registry.ranges import ByteRange, parse_content_range, parse_range
 from registry.uploads import Uploads
 from storage.blobs import BlobStore
@@ -34,6 +35,7 @@ class Handlers:
     deletion: Deletion
     catalog: Catalog
     store: BlobStore
+    files: OpenFiles
     manifest_bytes: int
 
     async def get_blob(self, call: Call) -> Response:
@@ -53,7 +55,7 @@ class Handlers:
         if call.head:
             return Response(status_code=status, headers=headers)
         start, stop = (0, blob.size) if span is None else (span.start, span.stop)
-        return await BlobResponse.open(self.store, blob, start, stop, status, headers)
+        return await BlobResponse.open(self.files, self.store, blob, start, stop, status, headers)
 
     async def delete_blob(self, call: Call) -> Response:
         """end-10."""
