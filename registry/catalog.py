@@ -18,6 +18,7 @@ from storage.digest import Digest
 from storage.names import RepositoryName
 
 MAX_PAGE = 10_000
+SHORT_PAGE = 1_000
 REFERRERS_PAGE = 500
 REFERRERS_BYTES = 3 * 1024 * 1024
 """An index of referrers stays below the 4 MiB that clients read; the rest is on further pages."""
@@ -130,8 +131,10 @@ class Catalog:
         if access.package_id is None or limit == 0:
             return Page([], None)
         size = MAX_PAGE if limit is None else min(limit, MAX_PAGE)
-        rows = await self._database.fetch(LIST_TAGS, access.package_id, last, size + 1)
-        return _page([row["name"] for row in rows], size)
+        question = (LIST_TAGS, access.package_id, last, size + 1)
+        if size <= SHORT_PAGE:
+            return _page(await self._database.fetch_column(*question), size)
+        return _page([row["name"] for row in await self._database.fetch(*question)], size)
 
     async def repositories(
         self, who: Principal, limit: int | None, last: str, *, admin: bool

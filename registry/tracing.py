@@ -15,6 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -81,6 +82,10 @@ class TracedDatabase(WatchedDatabase):
     async def fetch_one(self, sql: str, *args: Value) -> Row | None:
         with self._call("read", sql):
             return await self._inner.fetch_one(sql, *args)
+
+    async def fetch_column(self, sql: str, *args: Value) -> Sequence[Any]:
+        with self._call("read", sql):
+            return await self._inner.fetch_column(sql, *args)
 
     async def fetch(self, sql: str, *args: Value) -> Sequence[Row]:
         with self._call("scan", sql):

@@ -5,6 +5,7 @@ They are held to the contracts of storage/database.py and storage/blobs.py like 
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from storage.blobs import BlobStore, Stored
 from storage.database import Database, Row, T, Value, Work
@@ -25,6 +26,9 @@ class WatchedDatabase(Database):
 
     async def fetch_one(self, sql: str, *args: Value) -> Row | None:
         return await self._inner.fetch_one(sql, *args)
+
+    async def fetch_column(self, sql: str, *args: Value) -> Sequence[Any]:
+        return await self._inner.fetch_column(sql, *args)
 
     async def write(self, work: Work[T]) -> T:
         return await self._inner.write(work)

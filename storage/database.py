@@ -41,12 +41,16 @@ class Database(Transaction, Protocol):
     """A pool of readers and one way to write.
 
     Outside `write`, `fetch_one` is a point read (a unique index, at most 50 rows examined) and may
-    run on the event loop; `fetch` may scan and never does; `execute` is a transaction of its own.
+    run on the event loop; so may `fetch_column`, for at most 1,000 short rows that lie together in
+    one index; `fetch` may scan and never does; `execute` is a transaction of its own.
     Reads see every write that returned before they were called.
     """
 
     engine: str
     """"sqlite" or "postgresql"."""
+
+    async def fetch_column(self, sql: str, *args: Value) -> Sequence[Any]:
+        """Run one statement and return the first column of its rows."""
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in one transaction and return its value once the commit is durable.

@@ -132,6 +132,9 @@ class PostgresDatabase(Database):
         async with self._connection() as connection:
             return await PostgresTransaction(connection).fetch_one(sql, *args)
 
+    async def fetch_column(self, sql: str, *args: Value) -> Sequence[Any]:
+        return [row[0] for row in await self.fetch(sql, *args)]
+
     async def migrate(self, migrations: Sequence[tuple[int, str]]) -> None:
         latest = schema.latest(migrations)
         async with self._connection() as connection:

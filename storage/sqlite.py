@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Self
+from typing import Any, Self
 
 from storage import migrations as schema
 from storage import sqlite_connection as sqlite
@@ -66,15 +66,10 @@ class SqliteDatabase(Database):
         return await self.write(work)
 
     async def fetch_one(self, sql: str, *args: Value) -> Row | None:
-        self._check_caller()
-        try:
-            return sqlite.fetch_one(self._reader, sql, args)
-        except sqlite3.Error as error:
-            if not sqlite.is_busy(error):
-                raise sqlite.translate(error)  # noqa: B904 - translate() sets the cause
-        with _translated():
-            # Another process recovers the log after a crash: wait for it off the loop.
-            return await self._scan(sqlite.fetch_one, sql, args)
+        return await self._read(sqlite.fetch_one, sql, args)
+
+    async def fetch_column(self, sql: str, *args: Value) -> Sequence[Any]:
+        return await self._read(sqlite.fetch_column, sql, args)
 
     async def fetch(self, sql: str, *args: Value) -> Sequence[Row]:
         self._check_caller()
@@ -104,6 +99,17 @@ class SqliteDatabase(Database):
             raise Unavailable("the database is closed: the server is stopping")
         if self._writer.owns_thread():
             raise RuntimeError("a transaction used the database instead of its Transaction")
+
+    async def _read(self, read: Read[T], sql: str, args: Sequence[Value]) -> T:
+        self._check_caller()
+        try:
+            return read(self._reader, sql, args)
+        except sqlite3.Error as error:
+            if not sqlite.is_busy(error):
+                raise sqlite.translate(error)  # noqa: B904 - translate() sets the cause
+        with _translated():
+            # Another process recovers the log after a crash: wait for it off the loop.
+            return await self._scan(read, sql, args)
 
     async def _scan(self, read: Read[T], sql: str, args: Sequence[Value]) -> T:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from storage.database import Row, Value
@@ -154,6 +155,13 @@ def execute(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> 
 def fetch(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> list[Row]:
     """Run one statement and return all its rows."""
     return connection.execute(sql, _bind(args)).fetchall()
+
+
+def fetch_column(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> list[Any]:
+    """Run one statement and return the first column of its rows."""
+    cursor = connection.cursor()
+    cursor.row_factory = None  # rows with names cost half as much again
+    return [row[0] for row in cursor.execute(sql, _bind(args)).fetchall()]
 
 
 def fetch_one(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> Row | None:

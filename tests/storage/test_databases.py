@@ -149,6 +149,14 @@ async def test_parameters_bind_by_number_not_by_order(db: Database) -> None:
     assert (row["a"], row["b"], row["c"]) == ("two", "one", "two")
 
 
+async def test_a_column_is_the_first_of_every_row(db: Database) -> None:
+    for name in ("b", "a", "c"):
+        await db.execute("insert into things (name, n) values ($1, $2)", name, 1)
+    sql = "select name, n from things where name > $1 order by name"
+    assert list(await db.fetch_column(sql, "a")) == ["b", "c"]
+    assert list(await db.fetch_column(sql, "c")) == []
+
+
 async def test_no_row_is_none(db: Database) -> None:
     assert await db.fetch_one("select n from counters where id = $1", 77) is None
     assert list(await db.fetch("select n from counters where id = $1", 77)) == []
