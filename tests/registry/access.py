@@ -206,6 +206,17 @@ async def job(world: World, project: str) -> Client:
     return world.client("").with_authorization(await robot_of(world, project, "job"))
 
 
+async def limited(world: World, place: Place, project: str = "") -> str:
+    """A user who may write to the owner, with a token that is limited to one project."""
+    await granted(world, place, OWNER, Role.WRITE)
+    account = await world.services.accounts.get(place.person)
+    bound = (PROJECT, await world.services.projects.get(project or place.project))
+    made = await world.services.tokens.create(
+        account.id, "user", "", Scope.ALL, None, limits=[bound]
+    )
+    return basic(place.person, made.text)
+
+
 async def nobody(world: World, place: Place) -> str:
     """No credential."""
     del world, place
@@ -240,6 +251,8 @@ PEOPLE: dict[str, Sign] = {
     "write-token": partial(writing, scopes=Scope.WRITE),
     "delete-token": partial(writing, scopes=Scope.READ | Scope.DELETE),
     "empty-token": partial(writing, scopes=Scope.NONE),
+    "limited-token": limited,
+    "limited-elsewhere": partial(limited, project="acme/other"),
     "expired-token": partial(writing, expires_in=LIFETIME),
     "revoked-token": writing,
     "disabled-user": writing,

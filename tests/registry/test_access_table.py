@@ -47,7 +47,7 @@ def render_table(blocks: dict[str, Rows]) -> str:
     for block, rows in blocks.items():
         for first, cells in {f"[{block}]": list(ACTIONS), **rows}.items():
             padded = (text.ljust(len(name)) for text, name in zip(cells, ACTIONS, strict=True))
-            lines.append(" ".join((first.ljust(16), *padded)).rstrip())
+            lines.append(" ".join((first.ljust(17), *padded)).rstrip())
         lines.append("")
     return "\n".join(lines)
 
@@ -159,7 +159,7 @@ class Noted(Transaction):
 
 HIDDEN_FROM = {
     *("anonymous", "anonymous-bearer", "stranger", "team-without"),
-    *("robot-elsewhere", "robot-abroad", "job-abroad", "empty-token"),
+    *("robot-elsewhere", "robot-abroad", "job-abroad", "empty-token", "limited-elsewhere"),
     *("expired-token", "revoked-token", "disabled-user"),
 }
 """Whom the private package is hidden from, and who may not make one of its name either."""
