@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from registry.commands import package_history
+from registry.package_commands import package_history
 from tests.registry.world import World
 
 
