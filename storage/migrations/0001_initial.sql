@@ -115,6 +115,7 @@ create table tokens (
 );
 create index tokens_account on tokens (account_id, id);
 create index tokens_parent on tokens (parent_id) where parent_id is not null;
+create index tokens_refresh on tokens (expires_at) where kind = 'refresh';
 
 -- Where a token counts: in each of its layers one row must cover what is asked for. A token that another
 -- made has the other's layers and one of its own. resource_kind as in grants.

@@ -1,6 +1,7 @@
 """`/token` as the OAuth2 form: passwords, tokens, and refresh tokens that rotate."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -9,6 +10,8 @@ import pytest
 from auth.oauth import MAX_FORM_BYTES
 from auth.principals import Scope
 from auth.refresh_tokens import GRACE_SECONDS, REFRESH_SECONDS
+from registry.gc import LEASE
+from registry.sign_in_expiry import KEPT_SECONDS
 from tests.registry.client import Client, basic, refused
 from tests.registry.test_token import claims
 from tests.registry.world import PASSWORD, World
@@ -63,6 +66,28 @@ async def test_a_password_gets_a_bearer_of_its_scopes(world: World) -> None:
     assert claims(found["access_token"])["sub"] == "reader"
     got = await bearer(world, answer).get("/v2/acme/app/manifests/v1")
     assert got.content == image.data
+
+
+async def test_a_sign_in_that_ended_long_ago_is_forgotten(world: World) -> None:
+    used, unused = await sign_in(world), await sign_in(world, "reader")
+    world.clock.advance(REFRESH_SECONDS - 3600)
+    following = (await refresh(world, used["refresh_token"])).json()["refresh_token"]
+    world.clock.advance(KEPT_SECONDS + 7200)
+    assert (await collected(world))["sign-ins"] == 1
+    invalid(await refresh(world, unused["refresh_token"]), 401, "invalid_grant", "not known")
+    assert (await refresh(world, following)).status_code == 200
+    world.clock.advance(REFRESH_SECONDS + KEPT_SECONDS + 1)
+    assert (await collected(world))["sign-ins"] == 1
+    invalid(await refresh(world, following), 401, "invalid_grant", "not known")
+
+
+async def collected(world: World) -> Counter[str]:
+    """Let a round of garbage collection go by; return what it removed."""
+    term = await world.services.leases.acquire(LEASE, 60)
+    assert term is not None
+    removed = (await world.services.collector.round(term)).removed
+    await term.release()
+    return removed
 
 
 async def test_a_token_is_as_good_as_a_password(world: World) -> None:
