@@ -125,6 +125,7 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
     blobs = Blobs(database, store, permissions, clock)
     ids = UploadIds(keys, clock)
     limits = UploadLimits(config.upload_seconds, config.blob_bytes, config.uploads_per_account)
+    linking = Linking(database, store, config.public_url)
     retention = _retention(config)
     return Services(
         config=config,
@@ -145,9 +146,7 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
         catalog=Catalog(database, permissions),
         blobs=blobs,
         uploads=Uploads(database, store, blobs, ids, permissions, clock, limits),
-        manifests=ManifestStore(
-            database, permissions, Linking(database, store, config.public_url), clock
-        ),
+        manifests=ManifestStore(database, permissions, linking, clock),
         deletion=Deletion(database, permissions, clock),
         packages=Packages(database, clock),
         restoration=Restoration(database, retention, clock),
