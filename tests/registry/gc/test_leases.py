@@ -103,6 +103,14 @@ async def prepare_everything(depot: Depot) -> None:
     await depot.database.execute(
         "insert into trash (store, key, due_at) values (0, $1, 0)", "ab" * 16
     )
+    await depot.database.execute(
+        "insert into audit (at, kind, result, subject, detail, address, request_id, times) "
+        "values (0, 'sign-in', 'failed', '', '', '', '', 1)"
+    )
+    await depot.database.execute(
+        "insert into tokens (kind, account_id, hash, scopes, created_at, expires_at) "
+        "select 'refresh', min(id), 'ended', 1, 0, 0 from accounts"
+    )
     depot.clock.advance(31 * DAY)
 
 
@@ -125,4 +133,6 @@ async def test_a_sleeper_destroys_nothing_at_any_step(depot: Depot) -> None:
         assert after == before
         assert depot.objects() == files
     await depot.collector.sweep.close()
-    assert set(await depot.gc()) >= {"uploads", "manifests", "deletions", "links", "blobs"}
+    assert set(await depot.gc()) >= {
+        *("uploads", "manifests", "deletions", "links", "blobs", "audit lines", "sign-ins")
+    }
