@@ -69,8 +69,10 @@ def on_terminal(
 
 LISTS = {
     "user list": ["NAME", "KIND", "ADMIN", "DISABLED", "CREATED"],
-    "token list": ["ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "REVOKED"],
-    "package list": ["REPOSITORY", "FORMAT", "VISIBILITY", "PROJECT", "CREATED"],
+    "token list": [
+        *("ID", "KIND", "NAME", "SCOPES", "LIMITS", "CREATED", "EXPIRES", "REVOKED", "USED")
+    ],
+    "package list": ["REPOSITORY", "FORMAT", "VISIBILITY", "PROJECT", "UNCONFIRMED", "CREATED"],
     f"package history {APP}": ["TAG", "DIGEST", "BY", "AT"],
     f"package deletions {APP}": [
         *("DELETION", "WHAT", "BY", "DELETED", "RESTORABLE UNTIL", "MANIFESTS", "TAGS")
@@ -103,7 +105,7 @@ def test_what_a_client_named_cannot_move_the_cursor_or_end_a_field(data: Path) -
     (record,) = [
         line for line in command(data, "token", "list").stdout.splitlines() if "red" in line
     ]
-    assert record.split("\t")[1] == shown
+    assert record.split("\t")[2] == shown
     terminal = on_terminal(data, "token", "list", columns=200)
     assert shown in terminal.text
     assert "\x07" not in terminal.drawn
