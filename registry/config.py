@@ -74,18 +74,21 @@ def _is_host(item: object) -> bool:
     )
 
 
-def _networks(value: object) -> tuple[Network, ...]:
+def _items(value: object, what: str) -> list[str]:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ValueError("write a list of networks, such as [127.0.0.1, 10.0.0.0/8]")
-    return tuple(ipaddress.ip_network(item.strip()) for item in items if item.strip())
+        raise ValueError(f"write a list of {what}")
+    return [item.strip() for item in items if item.strip()]
+
+
+def _networks(value: object) -> tuple[Network, ...]:
+    items = _items(value, "networks, such as [127.0.0.1, 10.0.0.0/8]")
+    return tuple(ipaddress.ip_network(item) for item in items)
 
 
 def _names(value: object) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ValueError("write a list of host names, such as [packages.example.com]")
-    return tuple(item.strip().lower() for item in items if item.strip())
+    items = _items(value, "host names, such as [packages.example.com]")
+    return tuple(item.lower() for item in items)
 
 
 def _level(value: object) -> str:
