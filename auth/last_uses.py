@@ -6,15 +6,13 @@ that is fine: the column says "about a minute ago", for people who look for toke
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from storage.clock import SECOND, Clock
 from storage.database import Database
 from storage.errors import PackhouseError
-
-log = logging.getLogger("packhouse.tokens")
+from storage.periodic import Sleep, repeating
 
 FLUSH_SECONDS = 60
 MAX_NOTED = 20_000
@@ -35,7 +33,7 @@ class LastUses:
         self,
         database: Database,
         clock: Clock,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -58,19 +56,7 @@ class LastUses:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Flush every minute in a task; on the way out end it and flush once more."""
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(self._run(), name="last uses")
-            try:
-                yield
-            finally:
-                task.cancel()
+        async with repeating("last uses", lambda: FLUSH_SECONDS, self.flush, self._sleep):
+            yield
         with suppress(PackhouseError):  # a database that is gone keeps no server from ending
             await self.flush()
-
-    async def _run(self) -> None:
-        while True:
-            await self._sleep(FLUSH_SECONDS)
-            try:
-                await self.flush()
-            except Exception:
-                log.exception("tokens: their last use could not be written")

@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.errors import PackhouseError
 from storage.names import parse_owner
+from storage.periodic import Sleep, repeating
 
 log = logging.getLogger("packhouse.audit")
 
@@ -106,7 +107,7 @@ class Audit:
         self,
         database: Database,
         clock: Clock,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -140,18 +141,9 @@ class Audit:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Write once a minute in a task, and at the end."""
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(self._run(), name="audit")
-            try:
-                yield
-            finally:
-                task.cancel()
+        async with repeating("audit", lambda: PERIOD, self._try_flush, self._sleep):
+            yield
         await self._try_flush()
-
-    async def _run(self) -> None:
-        while True:
-            await self._sleep(PERIOD)
-            await self._try_flush()
 
     async def _try_flush(self) -> None:
         try:

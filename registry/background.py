@@ -9,13 +9,14 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from registry.gc import LEASE
 from registry.leases import LeaseLost, Leases, Term
 from registry.metered import Rounds
 from storage.errors import PackhouseError
+from storage.periodic import Sleep, repeating
 
 log = logging.getLogger("packhouse.gc")
 
@@ -36,7 +37,7 @@ class GarbageCollection:
         collector: Rounds,
         leases: Leases,
         interval: int,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._collector = collector
         self._leases = leases
@@ -47,12 +48,8 @@ class GarbageCollection:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run rounds in a task; on the way out end it and give the lease back."""
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(self._run(), name="gc")
-            try:
-                yield
-            finally:
-                task.cancel()
+        async with repeating("gc", self._wait, self._work, self._sleep):
+            yield
         await self._collector.sweep.close()
         if self._term is not None:
             with suppress(PackhouseError):  # a database that is gone: the lease runs out by itself
@@ -72,18 +69,15 @@ class GarbageCollection:
             self._term = None
             raise
 
-    async def _run(self) -> None:
-        while True:
-            # Spread, so that replicas and workers do not all ask at once.
-            await self._sleep(self._interval * random.uniform(0.5, 1.5))  # noqa: S311
-            try:
-                removed = await self.round()
-            except LeaseLost as error:
-                log.info("gc: %s", error)
-            except Exception:
-                log.exception("gc: this round failed; the next one tries again")
-            else:
-                _report(removed)
+    def _wait(self) -> float:
+        """Spread, so that replicas and workers do not all ask at once."""
+        return self._interval * random.uniform(0.5, 1.5)  # noqa: S311
+
+    async def _work(self) -> None:
+        try:
+            _report(await self.round())
+        except LeaseLost as error:
+            log.info("gc: %s", error)
 
 
 def _report(removed: Counter[str] | None) -> None:
