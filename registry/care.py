@@ -17,7 +17,7 @@ from registry.backup import Backup
 from registry.config import Config, from_environment
 from registry.doctor import add_doctor
 from registry.fsck import SUM_BLOBS, Fsck, Position
-from registry.progress import Progress, shown_size
+from registry.progress import Pace, Progress, shown_size
 from registry.restore import Restored
 from registry.startup import lock_directory, prepare_database, prepare_directory
 from registry.tables import print_document, print_rows
@@ -60,7 +60,7 @@ async def check_files(services: Services, options: argparse.Namespace) -> int:
             directory,
             repair=options.repair,
             quick=options.quick,
-            rate=options.rate,
+            pace=Pace(options.rate),
         )
         if run.position.checked:
             print("fsck: going on where the last run was interrupted", file=sys.stderr)

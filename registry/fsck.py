@@ -132,7 +132,7 @@ class Fsck:
         *,
         repair: bool,
         quick: bool,
-        rate: int | None,
+        pace: Pace,
     ) -> None:
         self._database = database
         self._store = store
@@ -141,7 +141,7 @@ class Fsck:
         self._quarantine = Quarantine(directory / "quarantine")
         self._repair = repair
         self._quick = quick
-        self._pace = Pace(rate)
+        self._pace = pace
         self._progress: Progress | None = None
         self.position = self._resume()
 

@@ -17,6 +17,8 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
+from storage.periodic import Sleep
+
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -111,8 +113,9 @@ def _bars(out: TextIO, unit: str, *, counted: bool) -> Bars:
 class Pace:
     """Holds work to `rate` bytes a second; None is as fast as it goes."""
 
-    def __init__(self, rate: int | None) -> None:
+    def __init__(self, rate: int | None, sleep: Sleep = asyncio.sleep) -> None:
         self._rate = rate
+        self._sleep = sleep
         self._free_at = 0.0
 
     async def spend(self, amount: int) -> None:
@@ -121,7 +124,7 @@ class Pace:
             return
         at = asyncio.get_running_loop().time()
         self._free_at = max(self._free_at, at) + amount / self._rate
-        await asyncio.sleep(self._free_at - at)
+        await self._sleep(self._free_at - at)
 
 
 def shown_size(size: int) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from registry.fsck import PAGE, Finding, Fsck, Position
-from registry.progress import Progress
+from registry.progress import Pace, Progress
 from storage.blobs import BlobStore
 from storage.filesystem import FilesystemStore
 from tests.registry.client import Client, digest_of, image_manifest
@@ -27,12 +27,12 @@ def fsck(
     *,
     repair: bool = False,
     quick: bool = False,
-    rate: int | None = None,
+    pace: Pace | None = None,
     store: BlobStore | None = None,
 ) -> Fsck:
     services = world.services
     where = services.database, store or services.store, services.clock, world.config.directory
-    return Fsck(*where, repair=repair, quick=quick, rate=rate)
+    return Fsck(*where, repair=repair, quick=quick, pace=pace or Pace(None))
 
 
 async def check(world: World, **options: bool) -> Position:
@@ -107,6 +107,21 @@ async def test_what_is_spoiled_is_found_marked_and_healed_by_the_next_push(
     await writer.push_blob(REPOSITORY, b"spoiled")
     assert await status(writer, digest) == 200
     assert await found(world) == []
+
+
+async def test_reading_keeps_to_its_rate(world: World, writer: Client) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    for data in (b"x" * 3000, b"y" * 2000):
+        await writer.push_blob(REPOSITORY, data)
+    await fsck(world, pace=Pace(10, sleep)).run(Progress("fsck", 0, io.StringIO()))
+    assert waits == [pytest.approx(300, rel=0.1), pytest.approx(500, rel=0.1)]
+    waits.clear()
+    await fsck(world, pace=Pace(None, sleep)).run(Progress("fsck", 0, io.StringIO()))
+    assert waits == []
 
 
 async def test_quick_reads_no_bytes_and_sees_lengths(world: World, writer: Client) -> None:
