@@ -28,9 +28,8 @@ from registry.instruments import require_tracing
 from registry.outside import check_outside
 from registry.progress import shown_size
 from registry.reflection import issue_pass
-from registry.restore import MARKER
 from registry.sockets import listen
-from registry.startup import FIXED_SQLITE
+from registry.startup import FIXED_SQLITE, RESTORING
 from registry.tables import print_rows
 from registry.tls import check_certificate
 from storage import migrations, sqlite_backup
@@ -155,7 +154,7 @@ def _check_directory(config: Config) -> Iterator[Check]:
         return
     yield _check_rights(directory, status)
     yield from _check_secrets(directory)
-    if (directory / MARKER).exists():
+    if (directory / RESTORING).exists():
         about = f"a restore into {directory} was interrupted: empty it, and restore anew"
         yield Check("restore", FAIL, about)
     yield _check_file_system(config, status)

@@ -15,6 +15,7 @@ from registry.backup import FORMAT, changed_files, read_manifest
 from registry.config import Config
 from registry.progress import Progress
 from registry.quarantine import sync_directory
+from registry.startup import RESTORING
 from storage import migrations, postgres_backup, sqlite_backup
 from storage.blobs import PIECE, BlobStore, write_hashed
 from storage.clock import Clock
@@ -22,7 +23,6 @@ from storage.database import Database, Row, Transaction
 from storage.digest import Digest
 from storage.errors import Conflict, Invalid
 
-MARKER = "restoring"
 PAGE = 100
 
 LIST_RESTORABLE = """
@@ -82,7 +82,7 @@ async def check_target(config: Config) -> None:
 async def load_rows(source: Path, manifest: dict[str, Any], config: Config) -> None:
     """Put the rows of a backup in their place; nothing may be started until `finish`."""
     snapshot, directory = source / manifest["snapshot"], config.directory
-    marker = directory / MARKER
+    marker = directory / RESTORING
     await asyncio.to_thread(marker.touch, mode=0o600)
     await asyncio.to_thread(sync_directory, directory)
     if config.database:
@@ -141,7 +141,7 @@ class Restore:
 
 def finish(config: Config) -> None:
     """Take the marker away: a server may start."""
-    (config.directory / MARKER).unlink()
+    (config.directory / RESTORING).unlink()
     sync_directory(config.directory)
 
 

@@ -19,7 +19,6 @@ from auth.accounts import ANY_ACCOUNT, insert_user
 from auth.passwords import hash_password
 from auth.signing_keys import PURPOSES, SIGNING_PURPOSES, make_keys
 from registry.config import Config, ConfigError
-from registry.restore import MARKER
 from storage import migrations
 from storage.clock import now
 from storage.connect import open_database
@@ -32,6 +31,8 @@ FIRST_LOGIN = "first-login.txt"
 FIRST_USER = "admin"
 LISTENING = "listening.json"
 """Where a server that is ready says its URLs and process id."""
+RESTORING = "restoring"
+"""The file that a restore leaves in a data directory until it has ended."""
 
 FIXED_SQLITE = (3, 51, 3)
 """The first SQLite without the WAL-reset bug (sqlite.org/wal.html#walresetbug)."""
@@ -55,7 +56,7 @@ def prepare_directory(directory: Path) -> None:
         raise ConfigError(
             f"cannot write to the data directory {directory}: {error.strerror}"
         ) from error
-    if (directory / MARKER).exists():
+    if (directory / RESTORING).exists():
         raise ConfigError(f"a restore into {directory} was interrupted: empty it, and restore anew")
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from storage.database import Database
 from storage.errors import Invalid
-from storage.postgres import PostgresDatabase
 from storage.sqlite import SqliteDatabase
 
 
@@ -16,6 +15,9 @@ async def open_database(url: str, data: Path) -> Database:
     if not url:
         return await SqliteDatabase.open(data)
     if url.startswith(("postgresql://", "postgres://")):
+        # Here: a worker on SQLite has no use for the driver, and it is large.
+        from storage.postgres import PostgresDatabase  # noqa: PLC0415
+
         return await PostgresDatabase.open(url)
     scheme = url.partition(":")[0]
     raise Invalid(
