@@ -35,10 +35,11 @@ _JSON_EACH = """
 
 _RETRY = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
-# A row that a work had just read may be gone when it writes the reference: gc took it. Run again,
-# the work sees that; one that fails every time is a bug, and passes as it is.
-_GONE_MEANWHILE = asyncpg.ForeignKeyViolationError
-_GONE_ATTEMPTS = 3
+# What a work had just read may be otherwise when it writes: gc took the row it names, or another
+# transaction the name that it found free. Run again, the work sees that and says so; one that
+# fails every time is a bug, and passes as it is.
+_OTHERWISE = (asyncpg.ForeignKeyViolationError, asyncpg.UniqueViolationError)
+_OTHERWISE_ATTEMPTS = 3
 _GONE = (
     OSError,  # TimeoutError is one
     asyncpg.PostgresConnectionError,
@@ -112,8 +113,8 @@ class PostgresDatabase(Database):
                 except _RETRY:
                     if attempt == ATTEMPTS - 1:
                         raise
-                except _GONE_MEANWHILE:
-                    if attempt >= _GONE_ATTEMPTS - 1:
+                except _OTHERWISE:
+                    if attempt >= _OTHERWISE_ATTEMPTS - 1:
                         raise
             await asyncio.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))  # noqa: S311
         raise AssertionError("unreachable")

@@ -1,13 +1,16 @@
 """Renamed and transferred packages: what the old name still answers, and to whom."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast
 
 import httpx
 import pytest
 
 from auth.accounts import PACKAGE, PROJECT
 from auth.principals import Role, Visibility
-from registry.renaming import Renaming
+from registry.renaming import FIND_ALIAS, Renaming
+from storage.database import Database, Row, T, Transaction, Value, Work
 from storage.errors import Conflict, Denied, Invalid, NameInvalid, NotFound
 from tests.registry.client import Client, Pushed, digest_of, index_manifest, refused
 from tests.registry.world import World
@@ -298,4 +301,84 @@ async def test_a_body_that_comes_while_its_package_is_renamed_makes_nothing(
         NEW
     ]
     assert (await writer.head(f"/v2/{NEW}/blobs/{digest}")).status_code == 404
+    assert image
+
+
+class InBetween:
+    """A database where something else happens once a rename has found its name free.
+
+    SQLite has one writer, and nothing comes in between there: it happens just before.
+    """
+
+    def __init__(self, database: Database, happening: Callable[[], Awaitable[object]]) -> None:
+        self._database = database
+        self._happening = happening
+        self.runs = 0
+
+    async def write(self, work: Work[T]) -> T:
+        if self._database.engine == "sqlite":
+            await self._happening()
+            return await self._database.write(work)
+        return await self._database.write(lambda tx: work(self._watched(tx)))
+
+    def _watched(self, tx: Transaction) -> Transaction:
+        self.runs += 1
+        fetch_one = tx.fetch_one
+
+        async def watching(sql: str, *args: Value) -> Row | None:
+            row = await fetch_one(sql, *args)
+            if sql == FIND_ALIAS and self.runs == 1:
+                await self._happening()
+            return row
+
+        tx.fetch_one = watching  # type: ignore[method-assign]
+        return tx
+
+
+@pytest.mark.parametrize("way", ["rename", "transfer"])
+async def test_a_first_push_that_takes_the_new_name_meanwhile_is_a_conflict_in_words(
+    world: World, image: Pushed, beta: str, way: str, reader: Client
+) -> None:
+    taken, admin = {"rename": NEW, "transfer": f"{beta}/app"}[way], world.client("admin")
+    between = InBetween(world.services.database, lambda: admin.push_image(taken, "v1", b"first"))
+    renaming = Renaming(cast("Database", between), world.clock)
+    with pytest.raises(Conflict, match=f"{taken} exists, or was deleted and can come back"):
+        await (renaming.rename(OLD, NEW) if way == "rename" else renaming.transfer(OLD, beta))
+    assert (await reader.get(f"/v2/{OLD}/manifests/v1")).content == image.data
+    assert (await admin.get(f"/v2/{taken}/manifests/v1")).content != image.data
+    assert await world.rows("select repository from aliases") == []
+
+
+async def test_two_packages_that_take_one_name_at_once_do_not_both_get_it(
+    world: World, image: Pushed, writer: Client
+) -> None:
+    await writer.push_image("acme/other", "v1")
+    rival = Renaming(world.services.database, world.clock)
+    between = InBetween(world.services.database, lambda: rival.rename("acme/other", NEW))
+    with pytest.raises(Conflict, match="acme/server exists"):
+        await Renaming(cast("Database", between), world.clock).rename(OLD, NEW)
+    await writer.push_image(OLD, "v2")
+    assert image
+
+
+async def test_pushes_of_a_name_that_is_being_taken_end_in_words(
+    world: World, renaming: Renaming, image: Pushed, writer: Client
+) -> None:
+    """Renamed there and back while ten push: each gets in, or is told where the package is."""
+
+    async def push(number: int) -> int:
+        data = b"%d" % number
+        name = (OLD, NEW)[number % 2]
+        params = {"digest": digest_of(data)}
+        answer = await writer.post(f"/v2/{name}/blobs/uploads/", params=params, content=data)
+        return answer.status_code
+
+    for there, back in ((OLD, NEW), (NEW, OLD)):
+        moved, *pushed = await asyncio.gather(
+            renaming.rename(there, back), *map(push, range(10)), return_exceptions=True
+        )
+        assert set(pushed) <= {201, 403}
+        if moved is not None:  # a push was first
+            assert isinstance(moved, Conflict)
+            return
     assert image

@@ -11,6 +11,7 @@ from storage.errors import Unavailable
 from storage.postgres import PostgresDatabase, split_url
 
 UPDATE = "update counters set n = n + 1 where id = $1"
+INSERT = "insert into counters (id, n) values ($1, 0)"
 SELECT = "select n from counters where id = $1"
 
 
@@ -63,6 +64,34 @@ async def test_a_deadlock_runs_one_of_the_works_again(db: PostgresDatabase) -> N
     )
     assert len(runs) == 3
     assert (await counter(db, 1), await counter(db, 2)) == (2, 2)
+
+
+async def test_a_name_that_is_taken_meanwhile_runs_the_work_again(db: PostgresDatabase) -> None:
+    runs = []
+
+    async def work(tx: Transaction) -> str:
+        runs.append(1)
+        if await tx.fetch_one(SELECT, 3) is not None:
+            return "taken"
+        if len(runs) == 1:
+            await db.execute(INSERT, 3)  # another connection commits in between
+        await tx.execute(INSERT, 3)
+        return "got it"
+
+    assert await db.write(work) == "taken"
+    assert len(runs) == 2
+
+
+async def test_a_work_that_always_breaks_a_constraint_is_a_bug(db: PostgresDatabase) -> None:
+    runs = []
+
+    async def work(tx: Transaction) -> None:
+        runs.append(1)
+        await tx.execute(INSERT, 1)
+
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await db.write(work)
+    assert len(runs) == 3
 
 
 async def test_a_work_that_never_succeeds_is_unavailable(db: PostgresDatabase) -> None:
