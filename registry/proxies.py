@@ -17,6 +17,8 @@ from registry.requests import exchange_of
 from storage.errors import PackhouseError
 
 _PAIR = re.compile(r'\s*(for|proto|host|by)\s*=\s*("[^"]*"|[^;,\s]*)\s*', re.IGNORECASE)
+_MAPPED = "::ffff:"
+"""How servers that listen on both say an IPv4 address (RFC 4291, 2.5.5.2)."""
 
 
 class Misdirected(PackhouseError):
@@ -93,11 +95,13 @@ def forwarded(headers: dict[bytes, list[str]]) -> tuple[list[str], str, str]:
 
 
 def address_of(text: str) -> str:
-    """Strip quotes, brackets and port from an address."""
+    """Strip quotes, brackets and port from an address, and what says IPv4 within IPv6."""
     text = text.strip().strip('"')
     if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0] if text.count(":") == 1 else text
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    return text[len(_MAPPED) :] if text.lower().startswith(_MAPPED) and "." in text else text
 
 
 def host_name(host: str) -> str:

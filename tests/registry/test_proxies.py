@@ -52,6 +52,8 @@ CASES = [
     ([("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.2.3.4")], ("192.0.2.7", "http", "inside:5000")),
     ([("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "192.0.2.7")], ("192.0.2.7",)),
     ([("x-forwarded-for", "[2001:db8::1]:443")], ("2001:db8::1",)),
+    ([("x-forwarded-for", "::ffff:192.0.2.7, ::FFFF:10.2.3.4")], ("192.0.2.7",)),
+    ([("forwarded", 'for="[::ffff:192.0.2.7]:9"')], ("192.0.2.7",)),
     (
         [("x-forwarded-proto", "https"), ("x-forwarded-host", "a.example")],
         (None, "https", "a.example"),
