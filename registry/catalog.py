@@ -3,6 +3,7 @@
 Every list is a keyset page in the order of its key: it costs its own rows, whatever the total.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -181,14 +182,22 @@ class Catalog:
             REFERRERS_PAGE + 1,
         )
         chosen = _within(rows)
-        items = [await self._descriptor(row) for row in chosen]
+        found = [await self._bytes(row) for row in chosen]
+        items = await asyncio.to_thread(_descriptors, chosen, found)
         more = len(chosen) < len(rows)
         return Page(items, str(chosen[-1]["id"]) if more and chosen else None)
 
-    async def _descriptor(self, row: Row) -> dict[str, Any]:
+    async def _bytes(self, row: Row) -> Row:
         found = await self._database.fetch_one(FIND_BYTES, row["id"])
         if found is None:
             raise ManifestInvalid("a manifest ended while it was listed: ask again")
+        return found
+
+
+def _descriptors(rows: Sequence[Row], found: Sequence[Row]) -> list[dict[str, Any]]:
+    """Describe manifests, whose annotations are in their bytes: up to REFERRERS_BYTES to parse."""
+    items = []
+    for row, kept in zip(rows, found, strict=True):
         descriptor: dict[str, Any] = {
             "mediaType": row["media_type"],
             "digest": row["digest"],
@@ -196,10 +205,11 @@ class Catalog:
         }
         if row["artifact_type"]:
             descriptor["artifactType"] = row["artifact_type"]
-        notes = annotations(decode(found))
+        notes = annotations(decode(kept))
         if notes:
             descriptor["annotations"] = notes
-        return descriptor
+        items.append(descriptor)
+    return items
 
 
 def _page(items: Sequence[str], size: int) -> Page:

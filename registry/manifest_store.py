@@ -164,12 +164,13 @@ class ManifestStore:
         ReservedName, and what judge raises.
         """
         access = await self.require(who, repository)
-        manifest = await asyncio.to_thread(parse_manifest, data, content_type)
-        found = Digest.of(data, digest.algorithm if digest is not None else "sha256")
+        algorithm = digest.algorithm if digest is not None else "sha256"
+        manifest, found, (encoding, kept) = await asyncio.to_thread(
+            _read, data, content_type, algorithm
+        )
         if digest is not None and found != digest:
             raise DigestInvalid(f"the manifest that came is {found}, not {digest}")
         source = await self._linking.source(access, manifest, data) if tags else None
-        encoding, kept = encode(data)
         at = self._clock()
         push = _Push(who, access, manifest, found, tags, len(data), encoding, kept, source, at)
         link = await self._database.write(push.run)
@@ -182,6 +183,13 @@ class ManifestStore:
         access = await self._permissions.require(who, Action.PUSH, repository)
         check_container_name(repository)
         return access
+
+
+def _read(
+    data: bytes, content_type: str | None, algorithm: str
+) -> tuple[Manifest, Digest, tuple[int, bytes]]:
+    """Parse, hash and pack: a large manifest takes too long for the event loop."""
+    return parse_manifest(data, content_type), Digest.of(data, algorithm), encode(data)
 
 
 @dataclass(frozen=True, slots=True)
