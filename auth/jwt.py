@@ -64,7 +64,7 @@ class Bearers:
         found = self._verified.get(text)
         # A key that was taken away takes along what it signed, remembered or not.
         if found is None or await self._keys.find(found.kid, BEARER) is None:
-            found = self._remember(text, *await self._check_signature(text))
+            found = self._remember(text, *await self._check(text))
         seconds = self._clock() // SECOND
         if found.expires + (FORGIVEN_SECONDS if forgive_expiry else 0) <= seconds:
             raise NotSignedIn("the bearer token has expired: fetch a new one")
@@ -80,27 +80,38 @@ class Bearers:
             self._verified_bytes -= len(oldest)
         return found
 
-    async def _check_signature(self, text: str) -> tuple[str, dict[str, Any]]:
-        try:
-            kid = jwt.get_unverified_header(text).get("kid")
-            key = await self._keys.find(kid, BEARER) if isinstance(kid, str) else None
-            if key is None or isinstance(key.secret, bytes):
-                raise NotSignedIn("the bearer token was not signed by this registry")
-            claims = jwt.decode(
-                text,
-                key.secret.public_key(),
-                algorithms=[ALGORITHM],
-                audience=AUDIENCE,
-                issuer=ISSUER,
-                options={
-                    "require": ["exp", "iat", "sub", "access", "packhouse"],
-                    "verify_exp": False,
-                    "verify_iat": False,  # a replica's clock may be ahead; `nbf` allows for it
-                },
-            )
-        except jwt.PyJWTError as error:
-            raise NotSignedIn("the bearer token is not valid: fetch a new one") from error
-        return key.kid, claims
+    async def _check(self, text: str) -> tuple[str, dict[str, Any]]:
+        required = ["exp", "iat", "sub", "access", "packhouse"]
+        return await check_signature(self._keys, text, AUDIENCE, required, ISSUER)
+
+
+async def check_signature(
+    keys: SigningKeys, text: str, audience: str, required: list[str], issuer: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Return the key id and the claims of what we signed; `exp` is the caller's to judge.
+
+    Raises NotSignedIn.
+    """
+    try:
+        kid = jwt.get_unverified_header(text).get("kid")
+        key = await keys.find(kid, BEARER) if isinstance(kid, str) else None
+        if key is None or isinstance(key.secret, bytes):
+            raise NotSignedIn("the bearer token was not signed by this registry")
+        claims = jwt.decode(
+            text,
+            key.secret.public_key(),
+            algorithms=[ALGORITHM],
+            audience=audience,
+            issuer=issuer,
+            options={
+                "require": required,
+                "verify_exp": False,
+                "verify_iat": False,  # a replica's clock may be ahead; `nbf` allows for it
+            },
+        )
+    except jwt.PyJWTError as error:
+        raise NotSignedIn("the bearer token is not valid: fetch a new one") from error
+    return key.kid, claims
 
 
 class _Good(NamedTuple):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from auth.signing_keys import SIGNING_PURPOSES, SigningKeys
+from auth.signing_keys import BEARER, PURPOSES, SIGNING_PURPOSES, SigningKeys
 from registry.certificate_checks import check_tls
 from registry.checks import FAIL, OK, WARN, Check
 from registry.config import Config, ConfigError, from_environment
@@ -120,7 +120,7 @@ def _check_way_in(config: Config, url: str) -> Iterator[Check]:
 
 async def _make_pass(config: Config) -> str:
     async with await open_database(config.database, config.directory) as database:
-        return issue_pass(await SigningKeys(database).current("bearer"), now())
+        return issue_pass(await SigningKeys(database).current(BEARER), now())
 
 
 def _check_machine(config: Config) -> Iterator[Check]:
@@ -276,7 +276,7 @@ async def _look_inside(config: Config, database: Database) -> AsyncIterator[Chec
     else:
         yield Check("database", OK, "PostgreSQL answers")
     keys = {row["purpose"] for row in await database.fetch(SIGNING_PURPOSES)}
-    missing = {"bearer", "upload"} - keys
+    missing = set(PURPOSES) - keys
     about = f"no key to sign with: {', '.join(sorted(missing))}" if missing else "both are there"
     yield Check("signing keys", FAIL if missing else OK, about)
     async for check in _check_clock(config, database):
