@@ -21,13 +21,16 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from registry.config import Config, ConfigError
-from registry.metrics_listener import MetricsListener
 from registry.self_signed import renew_on_last_day
 from registry.sockets import listen, urls
 from registry.tls import CertificateFiles, Pair
 from registry.worker import BuildApp, run_worker
+
+if TYPE_CHECKING:
+    from registry.metrics_listener import MetricsListener
 
 log = logging.getLogger("packhouse.supervisor")
 
@@ -64,6 +67,9 @@ class Supervisor:
     def listen(self) -> list[socket.socket]:
         """Open the listening sockets, those of metrics too. Raises ConfigError."""
         if self._config.metrics:
+            # Here: no other command needs what it draws its pages with.
+            from registry.metrics_listener import MetricsListener  # noqa: PLC0415
+
             self._metrics = MetricsListener(self._config)
         return listen(self._config.host, self._config.port)
 
