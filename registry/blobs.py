@@ -8,7 +8,7 @@ one (`uploaded_at`).
 from dataclasses import dataclass, replace
 
 from auth.permissions import ACCESS, Access, Permissions, question
-from auth.principals import Action, Principal, Role, Visibility
+from auth.principals import Action, Principal, Role
 from registry.errors import BlobUnknown
 from registry.repositories import lock, touch
 from storage.blobs import BlobStore
@@ -253,8 +253,3 @@ async def link(
     elif before is not None and before["key"] != new.key:
         await tx.execute(INSERT_TRASH, before["key"], at + TRASH_DELAY)
     await tx.execute(LINK_REPOSITORY_BLOB, repository_id, row["id"], at)
-
-
-def is_public(access: Access) -> bool:
-    """Whether caches in between may keep what this access reads."""
-    return access.visibility is Visibility.PUBLIC

@@ -3,7 +3,7 @@
 import argparse
 import getpass
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
@@ -57,7 +57,7 @@ def _add_grants(groups: Any, common: argparse.ArgumentParser) -> None:
     grant = groups.add_parser("grant", parents=[common], help="give an account a role")
     grant.add_argument("resource", metavar="OWNER[/NAME]")
     grant.add_argument("account")
-    grant.add_argument("role", choices=_words(Role))
+    grant.add_argument("role", choices=[role.name.lower() for role in Role])
     grant.add_argument(
         "--package", action="store_true", help="OWNER/NAME is a package, not a project"
     )
@@ -126,7 +126,3 @@ def _read_password(options: argparse.Namespace) -> str:
     if not sys.stdin.isatty():
         raise Invalid("give the password on standard input with --password-stdin")
     return getpass.getpass(f"Password for {options.name}: ")
-
-
-def _words(kind: Iterable[Any]) -> list[str]:
-    return [member.name.lower() for member in kind]

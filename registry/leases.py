@@ -28,7 +28,6 @@ RENEW_LEASE = """
 update leases set held_until = $3 where name = $1 and fence = $2 and held_until > $4
 """
 RELEASE_LEASE = "update leases set held_until = 0 where name = $1 and fence = $2"
-FIND_LEASE = "select holder, fence, held_until from leases where name = $1"
 
 
 class LeaseLost(Exception):

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from auth.principals import Visibility
 from registry.app import Services
 from registry.maintenance import add_deletions
+from registry.project_commands import VISIBILITIES
 from registry.renaming import Renaming
 from registry.tables import print_document, print_records, print_rows
 from storage.clock import rfc3339
@@ -29,7 +30,7 @@ def add_packages(groups: Any, common: argparse.ArgumentParser) -> None:
     show.set_defaults(command=package_show)
     visibility = package.add_parser("visibility", parents=[common], help="who may pull it")
     visibility.add_argument("repository", metavar="OWNER/NAME")
-    visibility.add_argument("visibility", choices=_words(Visibility))
+    visibility.add_argument("visibility", choices=VISIBILITIES)
     visibility.set_defaults(command=package_visibility)
     history = package.add_parser("history", parents=[common], help="who moved a tag when")
     history.add_argument("repository", metavar="OWNER/NAME")
@@ -182,7 +183,3 @@ def _package(row: Any) -> dict[str, Any]:
 def _word(visibility: int | None) -> str:
     """Name the visibility that waits for 'package link'; "" for none."""
     return "" if visibility is None else Visibility(visibility).name.lower()
-
-
-def _words(kind: Iterable[Any]) -> list[str]:
-    return [member.name.lower() for member in kind]
