@@ -28,6 +28,7 @@ from tests.benchmarks import (
     pushing,
     reading,
     report,
+    signed_in,
 )
 from tests.benchmarks.bench import Bench, Limits, Row
 from tests.benchmarks.drive import RunFailed, Sample
@@ -42,7 +43,15 @@ from tests.benchmarks.servers import (
     Packhouse,
 )
 
-ROWS = [*reading.ROWS, *pushing.ROWS, *beside.ROWS, *alone.ROWS, *reading.TLS_ROWS, *images.ROWS]
+ROWS = [
+    *reading.ROWS,
+    *signed_in.ROWS,
+    *pushing.ROWS,
+    *beside.ROWS,
+    *alone.ROWS,
+    *reading.TLS_ROWS,
+    *images.ROWS,
+]
 SECONDS = 5
 QUICK_SECONDS = 1
 BUDGET_SECONDS = 15 * 60

@@ -1,4 +1,4 @@
-"""A full database: 100,000 manifests in 20,000 repositories, and the people of a large company.
+"""A full database: 100,000 packages, 20,000 of them with manifests, and a large company's people.
 
 Made once by direct SQL and kept in the cache; every run works on a copy. The rows are what pushes
 would have left, so that gc finds nothing to do; the bytes of these blobs are nowhere.
@@ -23,7 +23,9 @@ from tests.clients.pins import CACHE
 USERS = 10_000
 OWNERS = 200
 TEAMS = 1_000
+PACKAGES = 100_000
 REPOSITORIES = 20_000
+"""Packages with manifests: the first."""
 MANIFESTS_EACH = 5
 MANIFESTS = REPOSITORIES * MANIFESTS_EACH
 MANY_TAGS = 50_000
@@ -85,18 +87,18 @@ PEOPLE = [
 ]
 PLACES = [
     (
-        REPOSITORIES,
+        PACKAGES,
         f"""insert into projects (id, owner_id, name, folded_name, created_at)
         select i + 1, {USERS} + i % {OWNERS} + 1, printf('app-%05d', i), printf('app-%05d', i), $2
         from n""",
     ),
     (  # six teams of a project
-        REPOSITORIES * 6,
+        PACKAGES * 6,
         f"""insert into grants (grantee_id, resource_kind, resource_id, role, created_at)
         select {USERS + OWNERS} + (i * 31) % {TEAMS} + 1, 2, i / 6 + 1, 1 + i % 2, $2 from n""",
     ),
     (
-        REPOSITORIES,
+        PACKAGES,
         f"""insert into packages (id, owner_id, project_id, name, repository, created_at)
         select i + 1, {USERS} + i % {OWNERS} + 1, i + 1, printf('app-%05d', i),
           printf('org-%03d/app-%05d', i % {OWNERS}, i), $2 from n""",
@@ -104,7 +106,7 @@ PLACES = [
     (
         1,
         f"""insert into packages (id, owner_id, name, repository, created_at)
-        select {REPOSITORIES} + 1, {USERS} + 1, 'many-tags', '{TAGGED}', $2 from n""",
+        select {PACKAGES} + 1, {USERS} + 1, 'many-tags', '{TAGGED}', $2 from n""",
     ),
 ]
 INSERT_BLOBS = """
@@ -163,23 +165,23 @@ MANY = [
     (
         0,
         f"""insert into repository_blobs (repository_id, blob_id)
-        select {REPOSITORIES} + 1, blob_id from manifest_blobs where manifest_id = 1""",
+        select {PACKAGES} + 1, blob_id from manifest_blobs where manifest_id = 1""",
     ),
     (
         1,
         f"""insert into manifests (id, repository_id, content_id, media_type, created_at)
-        select {MANIFESTS} + 1, {REPOSITORIES} + 1, 1, {_MEDIA_TYPE}, $2 from n""",
+        select {MANIFESTS} + 1, {PACKAGES} + 1, 1, {_MEDIA_TYPE}, $2 from n""",
     ),
     (
         0,
         f"""insert into manifest_blobs (manifest_id, repository_id, blob_id)
-        select {MANIFESTS} + 1, {REPOSITORIES} + 1, blob_id from manifest_blobs
+        select {MANIFESTS} + 1, {PACKAGES} + 1, blob_id from manifest_blobs
         where manifest_id = 1""",
     ),
     (
         MANY_TAGS,
         f"""insert into tags (repository_id, name, manifest_id, created_at, updated_at)
-        select {REPOSITORIES} + 1, printf('v%05d', i), {MANIFESTS} + 1, $2, $2 from n""",
+        select {PACKAGES} + 1, printf('v%05d', i), {MANIFESTS} + 1, $2, $2 from n""",
     ),
 ]
 

@@ -130,10 +130,17 @@ class Packhouse:
             server.certificate = certificate.certificate if certificate else None
             yield server
 
+    def publish(self, repository: str) -> None:
+        """Make a package public."""
+        self._run("package", "visibility", repository, "public")
+
     def _mint(self) -> str:
-        command = [COMMAND, "token", "create", "--data", self._data, "--user", filling.USER]
+        scope = ("--scope", "read,write,delete")
+        return self._run("token", "create", "--user", filling.USER, *scope)
+
+    def _run(self, *command: str) -> str:
         done = subprocess.run(
-            [*command, "--scope", "read,write,delete"],
+            [COMMAND, *command, "--data", self._data],
             capture_output=True,
             text=True,
             timeout=START_SECONDS,
