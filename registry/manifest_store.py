@@ -17,7 +17,9 @@ from registry.errors import ContentMissing, ManifestInvalid, ManifestUnknown
 from registry.linking import Link, Linking, Source, publish
 from registry.manifest_bytes import decode, encode
 from registry.manifests import Descriptor, Manifest, parse_manifest
+from registry.package_texts import PackageText, read_text
 from registry.repositories import check_container_name, record, touch
+from registry.search_terms import describe, follow_visibility
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.digest import Digest
@@ -165,14 +167,14 @@ class ManifestStore:
         """
         access = await self.require(who, repository)
         algorithm = digest.algorithm if digest is not None else "sha256"
-        manifest, found, (encoding, kept) = await asyncio.to_thread(
-            _read, data, content_type, algorithm
+        manifest, found, packed, text = await asyncio.to_thread(
+            _read, data, content_type, algorithm, tags
         )
         if digest is not None and found != digest:
             raise DigestInvalid(f"the manifest that came is {found}, not {digest}")
         source = await self._linking.source(access, manifest, data) if tags else None
         at = self._clock()
-        push = _Push(who, access, manifest, found, tags, len(data), encoding, kept, source, at)
+        push = _Push(who, access, manifest, found, tags, len(data), *packed, source, text, at)
         link = await self._database.write(push.run)
         if link is not None:
             log.info("%s", link.notice)
@@ -186,10 +188,11 @@ class ManifestStore:
 
 
 def _read(
-    data: bytes, content_type: str | None, algorithm: str
-) -> tuple[Manifest, Digest, tuple[int, bytes]]:
+    data: bytes, content_type: str | None, algorithm: str, tags: Sequence[Tag]
+) -> tuple[Manifest, Digest, tuple[int, bytes], PackageText | None]:
     """Parse, hash and pack: a large manifest takes too long for the event loop."""
-    return parse_manifest(data, content_type), Digest.of(data, algorithm), encode(data)
+    manifest = parse_manifest(data, content_type)
+    return manifest, Digest.of(data, algorithm), encode(data), read_text(manifest, data, tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,7 @@ class _Push:
     encoding: int
     kept: bytes
     source: Source | None
+    text: PackageText | None
     at: int
 
     async def run(self, tx: Transaction) -> Link | None:
@@ -233,9 +237,18 @@ class _Push:
             " ".join(self.tags),
             self.at,
         )
+        return await self._publish(tx, repository_id)
+
+    async def _publish(self, tx: Transaction, repository_id: int) -> Link | None:
+        """Do what only a manifest under a tag does: link, and let the package be found."""
+        if self.text is not None:
+            await describe(tx, repository_id, self.text, self.at)
         if self.access.published or not self.tags:
             return None
-        return await publish(tx, self.who, self.access, repository_id, self.source, self.at)
+        link = await publish(tx, self.who, self.access, repository_id, self.source, self.at)
+        if link is not None:
+            await follow_visibility(tx, repository_id)
+        return link
 
     async def _resolve(self, tx: Transaction, repository_id: int) -> tuple[list[int], list[int]]:
         """Return the ids of the blobs and child manifests named. Raises ContentMissing."""

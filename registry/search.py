@@ -1,0 +1,217 @@
+"""Finding packages by words: what the caller may see, in pages that cost what is on them.
+
+Every word must be one of the package's; the last may be the beginning of one. One word leads: its
+index is read in order, and each package found there is checked for the others. The index begins
+with the visibility, so what the caller may not see is not read, and whatever the total, nothing of
+it shows in counts, pages or statements. Packages seen by a role are read owner by owner.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from auth.accounts import OWNER, PACKAGE, PROJECT
+from auth.permissions import HELD, OPEN, Permissions, covered, on
+from auth.principals import Principal, Scope, Visibility
+from registry.package_texts import words_of
+from storage.database import Database, Row, Value
+from storage.errors import Invalid
+
+MOST_WORDS = 8
+LAST = "\U0010ffff"
+"""Sorts after every character of a word."""
+
+_FROM = """
+search_terms s join packages p on p.id = s.package_id
+  left join accounts u on u.id = $1 left join tokens k on k.id = $2
+"""
+_COVERED = covered("p.owner_id", "p.project_id", "p.id")
+_MATCHES = """
+(s.term, s.package_id) > ($5, $6) and s.term <= $4 and p.deleted_at is null
+  and (cast($10 as text) = '' or p.format = $10)
+  and not exists (
+    select 1 from search_terms x
+    where x.package_id = s.package_id and x.term >= $3 and x.term < s.term)
+  and not exists (select 1 from json_each(cast($7 as text)) w where not exists (
+    select 1 from search_terms x where x.package_id = s.package_id and x.term = w.value))
+  and (cast($8 as text) = '' or exists (
+    select 1 from search_terms x
+    where x.package_id = s.package_id and x.term >= $8 and x.term <= $9))
+"""
+"""$3 and $4 the first and last term of the word that leads, $5 and $6 what was found last, $7 the
+other words, $8 and $9 the bounds of one that is only begun, $10 format, $11 visibility, $12 the
+size of a page, $13 owner."""
+
+
+def _arm(visibility: Visibility, owner: str, seen: str) -> str:
+    """Return a page of what has one visibility, in the order of the index."""
+    return f"""
+select term, package_id from (
+  select s.term, s.package_id from {_FROM}
+  where s.visibility = {visibility:d} {owner} and {seen} and {_MATCHES}
+    and (cast($11 as smallint) < 0 or cast($11 as smallint) = {visibility:d})
+  order by s.term, s.package_id limit $12
+) of_visibility_{visibility:d}
+"""
+
+
+def _held(kind: int, resource: str, owner: str) -> str:
+    """Return what $1 holds grants on by itself, or by its project."""
+    return f"""
+  select s.term, s.package_id from members m cross join grants g cross join packages p
+    cross join search_terms s left join tokens k on k.id = $2
+  where {HELD} and {on(kind, resource)} and s.package_id = p.id {owner} and {_COVERED}
+    and {_MATCHES} and (cast($11 as smallint) < 0 or p.visibility = $11)
+"""
+
+
+def _found(*arms: str) -> str:
+    """Return a page of what the arms find."""
+    return f"""
+select v.term, p.id, p.repository, p.format, p.visibility, r.name as project, x.title,
+  x.description, x.source, x.licenses
+from ({" union ".join(arms)}) v join packages p on p.id = v.package_id
+  join package_texts x on x.package_id = p.id
+  left join projects r on r.id = p.project_id
+order by v.term, v.package_id limit $12
+"""
+
+
+def _open(owner: str) -> str:
+    of_packages = owner.replace("s.", "p.")
+    return _found(
+        _arm(Visibility.PUBLIC, owner, OPEN),
+        _arm(Visibility.INTERNAL, owner, f"{OPEN} and {_COVERED}"),
+        _held(PROJECT, "p.project_id", of_packages),
+        _held(PACKAGE, "p.id", of_packages),
+    )
+
+
+def _all(owner: str, seen: str) -> str:
+    """Return a page of all that a condition shows; what is public needs none."""
+    shown = f"(p.visibility = {Visibility.PUBLIC:d} or ({seen} and {_COVERED}))"
+    return _found(*(_arm(each, owner, shown) for each in Visibility))
+
+
+_OF_OWNER = "and s.owner_id = $13"
+_ON_OWNER = f"""
+exists (select 1 from members m cross join grants g where {HELD} and {on(OWNER, "$13")})
+"""
+SEARCH_OPEN = _open("")
+SEARCH_OPEN_OF_OWNER = _open(_OF_OWNER)
+SEARCH_ALL = _all("", "u.is_admin = 1")
+SEARCH_ALL_OF_OWNER = _all(_OF_OWNER, "u.is_admin = 1")
+SEARCH_HELD = _all(_OF_OWNER, _ON_OWNER)
+LIST_OWNERS = f"""
+select distinct g.resource_id as id from members m cross join grants g
+where {HELD} and g.resource_kind = {OWNER} and (cast($2 as bigint) = 0 or g.resource_id = $2)
+order by g.resource_id
+"""
+FIND_OWNER = "select id from accounts where name = $1 and kind in ('user', 'organization')"
+NOBODY = -1
+"""An owner that has nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is looked for; `after` is the key of the last one found, "" for the first page."""
+
+    words: str
+    owner: str = ""
+    format: str = ""
+    visibility: Visibility | None = None
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The word that leads, as the bounds of its terms, and what else a package must have. Pure."""
+
+    first: str
+    last: str
+    others: Sequence[str]
+    begun: str = ""
+
+    @property
+    def bounds(self) -> tuple[str, str, str, str, str]:
+        """The parameters $3, $4, and $7 to $9."""
+        end = self.begun + LAST if self.begun else ""
+        return (self.first, self.last, json.dumps(self.others), self.begun, end)
+
+
+class Search:
+    """Finds packages; every caller sees what is open to it, and what its roles show it."""
+
+    def __init__(self, database: Database, permissions: Permissions) -> None:
+        self._database = database
+        self._permissions = permissions
+
+    async def find(self, who: Principal, question: Question, limit: int) -> Sequence[Row]:
+        """Return up to `limit` packages by term and age, and no package twice.
+
+        Raises Invalid for no words, too many, or a key that no page ended with.
+        """
+        words = parse_words(question.words)
+        term, after_id = parse_key(question.after, words)
+        admin = await self._permissions.require_live(who, Scope.READ)
+        owner_id = await self._owner(question.owner)
+        first, last, others, begun, end = words.bounds
+        seen = -1 if question.visibility is None else int(question.visibility)
+        args = (who.account_id, who.token_id, first, last, term, after_id, others, begun, end)
+        page = (*args, question.format, seen, limit)
+        found: list[Row] = []
+        if admin:
+            found += await self._page(SEARCH_ALL, SEARCH_ALL_OF_OWNER, page, owner_id)
+        else:
+            found += await self._page(SEARCH_OPEN, SEARCH_OPEN_OF_OWNER, page, owner_id)
+            for row in await self._database.fetch(LIST_OWNERS, who.account_id, owner_id):
+                found += await self._database.fetch(SEARCH_HELD, *page, row["id"])
+        return merge(found)[:limit]
+
+    async def _owner(self, name: str) -> int:
+        """Return an owner's id, 0 for any; one that nobody has finds nothing."""
+        if not name:
+            return 0
+        row = await self._database.fetch_one(FIND_OWNER, name.lower())
+        return NOBODY if row is None else row["id"]
+
+    async def _page(
+        self, sql: str, of_owner: str, page: tuple[Value, ...], owner_id: int
+    ) -> Sequence[Row]:
+        if owner_id:
+            return await self._database.fetch(of_owner, *page, owner_id)
+        return await self._database.fetch(sql, *page)
+
+
+def parse_words(text: str) -> Words:
+    """Choose the word that leads: the longest, which is the rarest as a rule. Raises Invalid."""
+    words = words_of([text])
+    if not words or len(words) > MOST_WORDS:
+        raise Invalid(f"search for one to {MOST_WORDS} words, of letters and digits")
+    *whole, begun = words
+    if not whole:
+        return Words(begun, begun + LAST, [])
+    lead = max(whole, key=len)
+    return Words(lead, lead, [word for word in whole if word != lead], begun)
+
+
+def parse_key(after: str, words: Words) -> tuple[str, int]:
+    """Return term and package to go on after. Raises Invalid."""
+    if not after:
+        return words.first, 0
+    number, _, term = after.partition(".")
+    known = number.isascii() and number.isdigit() and len(number) < 19
+    if not known or not words.first <= term <= words.last:
+        raise Invalid("'after' is not what a page of this search ended with")
+    return term, int(number)
+
+
+def key_of(row: Row) -> str:
+    """Return the key after which the packages that follow come."""
+    return f"{row['id']}.{row['term']}"
+
+
+def merge(rows: Iterable[Row]) -> list[Row]:
+    """Bring the pages of several indexes into one order, each package once."""
+    found = {(row["term"], row["id"]): row for row in rows}
+    return [found[key] for key in sorted(found)]
