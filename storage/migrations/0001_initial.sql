@@ -192,6 +192,8 @@ create table manifests (
     unique (repository_id, content_id)
 );
 create index manifests_content on manifests (content_id);
+create index manifests_live on manifests (repository_id, id) where deleted_at is null;
+create index manifests_hidden on manifests (repository_id, id) where deleted_at is not null;
 create index manifests_subject on manifests (repository_id, subject, id) where subject is not null;
 create index manifests_deleted on manifests (deleted_at) where deleted_at is not null;
 create index manifests_deletion on manifests (deletion_id) where deletion_id is not null;
