@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auth.audit import OPERATOR, note
+from auth.audit import note
 from auth.passwords import hash_password
-from auth.principals import Role, Visibility
+from auth.principals import Principal, Role, Visibility
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.errors import Conflict, Invalid, NotFound
@@ -28,7 +28,7 @@ values ($1, $2, $3, $4, $5)
 on conflict (resource_kind, resource_id, grantee_id) do update set role = excluded.role
 """
 DELETE_GRANT = """
-delete from grants where resource_kind = $1 and resource_id = $2 and grantee_id = $3
+delete from grants where resource_kind = $1 and resource_id = $2 and grantee_id = $3 returning role
 """
 LOCK_ACCOUNT = "update accounts set name = name where id = $1 returning id"
 FIND_ACCOUNT = """
@@ -46,6 +46,9 @@ where name = $1 and kind = 'user' returning id
 """
 DISABLE_ACCOUNT = "update accounts set disabled_at = $2 where name = $1 and disabled_at is null"
 ENABLE_ACCOUNT = "update accounts set disabled_at = null where name = $1"
+SET_DEFAULT_VISIBILITY = """
+update accounts set default_visibility = $2 where id = $1 and kind in ('user', 'organization')
+"""
 FIND_RESOURCE = """
 select coalesce(o.id, r.owner_id, p.owner_id) as owner_id,
   coalesce(o.name, q.name || '/' || r.name, p.repository) as name
@@ -87,7 +90,7 @@ async def insert_user(
 
 
 class Accounts:
-    """Makes accounts, gives them roles, switches them off."""
+    """Makes accounts, gives them roles, switches them off, for callers that were authorized."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -116,7 +119,9 @@ class Accounts:
             raise NotFound(f"there is no {' or '.join(kinds) or 'account'} named {name!r}")
         return account
 
-    async def create_user(self, name: str, password: str | None, *, admin: bool = False) -> int:
+    async def create_user(
+        self, who: Principal, name: str, password: str | None, *, admin: bool = False
+    ) -> int:
         """Make a user that owns the namespace of its name. Raises NameInvalid, Conflict."""
         name = parse_owner(name)
         hashed = None if password is None else hash_password(password)
@@ -126,7 +131,7 @@ class Accounts:
             user_id = await insert_user(tx, name, hashed, at, admin=admin)
             if user_id is not None:
                 detail = "site administrator" if admin else ""
-                await note(tx, OPERATOR, "user.create", user_id, name, at, detail)
+                await note(tx, who, "user.create", user_id, name, at, detail)
             return user_id
 
         made = await self._database.write(work)
@@ -134,7 +139,9 @@ class Accounts:
             raise Conflict(f"the name {name!r} is taken")
         return made
 
-    async def create_organization(self, name: str, creator: str | None = None) -> int:
+    async def create_organization(
+        self, who: Principal, name: str, creator: str | None = None
+    ) -> int:
         """Make an organization, with `creator` as its owner. Raises NameInvalid, Conflict."""
         name = parse_owner(name)
         owner = None if creator is None else await self.get(creator, "user")
@@ -146,7 +153,7 @@ class Accounts:
                 await tx.execute(INSERT_MEMBER, owner.id, row["id"], 1)
                 await tx.execute(UPSERT_GRANT, owner.id, OWNER, row["id"], Role.ADMIN, at)
             if row is not None:
-                await note(tx, OPERATOR, "organization.create", row["id"], name, at, creator or "")
+                await note(tx, who, "organization.create", row["id"], name, at, creator or "")
             return None if row is None else row["id"]
 
         made = await self._database.write(work)
@@ -154,7 +161,9 @@ class Accounts:
             raise Conflict(f"the name {name!r} is taken")
         return made
 
-    async def grant(self, kind: int, resource_id: int, grantee: str, role: Role) -> None:
+    async def grant(
+        self, who: Principal, kind: int, resource_id: int, grantee: str, role: Role
+    ) -> None:
         """Give an account a role on a resource (NONE takes it away). Raises NotFound, Invalid."""
         account = await self.get(grantee)
         if account.kind == "organization":
@@ -164,15 +173,22 @@ class Accounts:
         async def work(tx: Transaction) -> None:
             if await tx.fetch_one(LOCK_ACCOUNT, account.id) is None:
                 raise NotFound(f"there is no account named {grantee!r}")  # a team deleted just now
+            resource = await tx.fetch_one(FIND_RESOURCE, kind, resource_id)
+            if resource is None or resource["owner_id"] is None:
+                raise NotFound("there is no such owner, project or package")
+            did, said = "grant", f"{role.name.lower()} to {account.name}"
             if role is Role.NONE:
-                await tx.execute(DELETE_GRANT, kind, resource_id, account.id)
+                taken = await tx.fetch_one(DELETE_GRANT, kind, resource_id, account.id)
+                if taken is None:
+                    return
+                did, said = "grant.remove", f"{Role(taken['role']).name.lower()} of {account.name}"
             else:
                 await tx.execute(UPSERT_GRANT, account.id, kind, resource_id, int(role), at)
-            await _note_grant(tx, kind, resource_id, f"{role.name.lower()} to {grantee}", at)
+            await note(tx, who, did, resource["owner_id"], resource["name"], at, said)
 
         await self._database.write(work)
 
-    async def set_password(self, name: str, password: str) -> None:
+    async def set_password(self, who: Principal, name: str, password: str) -> None:
         """Replace a user's password; bearers made with the old one end. Raises NotFound."""
         hashed, at = hash_password(password), self._clock()
 
@@ -180,11 +196,11 @@ class Accounts:
             row = await tx.fetch_one(SET_PASSWORD, name, hashed)
             if row is None:
                 raise NotFound(f"there is no user named {name!r}")
-            await note(tx, OPERATOR, "user.password", row["id"], name, at)
+            await note(tx, who, "user.password", row["id"], name, at)
 
         await self._database.write(work)
 
-    async def set_enabled(self, name: str, *, enabled: bool) -> None:
+    async def set_enabled(self, who: Principal, name: str, *, enabled: bool) -> None:
         """Switch an account off or on; every request of it ends at once. Raises NotFound."""
         account, at = await self.get(name, "user"), self._clock()
 
@@ -194,16 +210,24 @@ class Accounts:
             else:
                 await tx.execute(DISABLE_ACCOUNT, name, at)
             kind = "user.enable" if enabled else "user.disable"
-            await note(tx, OPERATOR, kind, account.id, name, at)
+            await note(tx, who, kind, account.id, name, at)
+
+        await self._database.write(work)
+
+    async def set_default_visibility(
+        self, who: Principal, name: str, visibility: Visibility
+    ) -> None:
+        """Say who sees the packages that will be made below an owner. Raises NotFound."""
+        account, at = await self.get(name, "user", "organization"), self._clock()
+
+        async def work(tx: Transaction) -> None:
+            if not await tx.execute(SET_DEFAULT_VISIBILITY, account.id, int(visibility)):
+                raise NotFound(f"there is no user or organization named {name!r}")
+            said = visibility.name.lower()
+            await note(tx, who, "owner.default-visibility", account.id, name, at, said)
 
         await self._database.write(work)
 
     async def list(self, after: str = "") -> Sequence[Row]:
         """Return up to 1,000 users and organizations with names above `after`."""
         return await self._database.fetch(LIST_ACCOUNTS, after)
-
-
-async def _note_grant(tx: Transaction, kind: int, resource_id: int, detail: str, at: int) -> None:
-    row = await tx.fetch_one(FIND_RESOURCE, kind, resource_id)
-    if row is not None:
-        await note(tx, OPERATOR, "grant", row["owner_id"], row["name"] or "", at, detail)

@@ -15,8 +15,8 @@ from auth.accounts import (
     UPSERT_GRANT,
     Accounts,
 )
-from auth.audit import OPERATOR, note
-from auth.principals import Role
+from auth.audit import note
+from auth.principals import Principal, Role
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.errors import Conflict, NotFound
@@ -59,7 +59,7 @@ class GroupRole(IntEnum):
 
 
 class Organizations:
-    """Who belongs to an organization."""
+    """Who belongs to an organization: changed for callers that were authorized."""
 
     def __init__(self, database: Database, accounts: Accounts, clock: Clock) -> None:
         self._database = database
@@ -74,7 +74,7 @@ class Organizations:
         found = await self._accounts.get(organization, "organization")
         return await self._database.fetch(LIST_MEMBERS, found.id, after)
 
-    async def add(self, organization: str, user: str, *, owner: bool) -> None:
+    async def add(self, who: Principal, organization: str, user: str, *, owner: bool) -> None:
         """Make a user a member or an owner; an owner becomes a member again without `owner`.
 
         Raises NotFound, Conflict for the last owner.
@@ -85,18 +85,20 @@ class Organizations:
 
         async def work(tx: Transaction) -> None:
             await tx.fetch_one(LOCK_ACCOUNT, group.id)
+            was = await tx.fetch_one(FIND_MEMBER, member.id, group.id)
             await tx.execute(INSERT_MEMBER, member.id, group.id, GroupRole.MEMBER)
             if owner:
                 await tx.execute(UPSERT_GRANT, member.id, OWNER, group.id, Role.ADMIN, at)
             elif await _is_owner(tx, group.id, member.id):
                 await _keep_an_owner(tx, group.id, member.id, organization)
                 await tx.execute(DELETE_GRANT, OWNER, group.id, member.id)
+            kind = "organization.add" if was is None else "organization.role"
             detail = f"{user} as {'owner' if owner else 'member'}"
-            await note(tx, OPERATOR, "organization.add", group.id, organization, at, detail)
+            await note(tx, who, kind, group.id, organization, at, detail)
 
         await self._database.write(work)
 
-    async def remove(self, organization: str, user: str) -> None:
+    async def remove(self, who: Principal, organization: str, user: str) -> None:
         """End a membership, with the teams and every role of the user in the organization.
 
         Raises NotFound, Conflict for the last owner.
@@ -113,7 +115,7 @@ class Organizations:
             lost = await tx.execute(LOSE_GRANTS, group.id, member.id)
             lost += await tx.execute(LEAVE_GROUPS, group.id, member.id)
             if lost:
-                await note(tx, OPERATOR, "organization.remove", group.id, organization, at, user)
+                await note(tx, who, "organization.remove", group.id, organization, at, user)
             return lost
 
         if not await self._database.write(work):

@@ -109,7 +109,12 @@ class Principal:
     @property
     def anonymous(self) -> bool:
         """Whether nobody is signed in."""
-        return self.account_id == 0
+        return self.kind == "anonymous"
+
+    @property
+    def operator(self) -> bool:
+        """Whether it is who has the database: no request ever is."""
+        return self.kind == "operator"
 
 
 ANONYMOUS = Principal()

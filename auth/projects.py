@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from auth.accounts import INSERT_MEMBER, PROJECT, UPSERT_GRANT, Accounts
-from auth.audit import OPERATOR, note
-from auth.principals import Role, Visibility
+from auth.audit import note
+from auth.principals import Principal, Role, Visibility
 from auth.sources import parse_source
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
@@ -17,8 +17,9 @@ values ($1, $2, $3, $4, $5) on conflict (owner_id, folded_name) do nothing retur
 """
 INSERT_ROBOT = """
 insert into accounts (kind, name, owner_id, created_at) values ('robot', $1, $2, $3)
-on conflict (name) do update set owner_id = excluded.owner_id returning id
+on conflict (name) do nothing returning id
 """
+FIND_ROBOT = "select id from accounts where name = $1 and kind = 'robot'"
 FIND_PROJECT = """
 select r.id, r.name, r.visibility, r.owner_id from projects r join accounts o on o.id = r.owner_id
 where o.name = $1 and r.folded_name = $2 and r.deleted_at is null
@@ -50,12 +51,13 @@ RENAME_PROJECT = """
 update projects set name = $2, folded_name = $3
 where id = $1 and not exists (select 1 from projects q
   where q.owner_id = projects.owner_id and q.folded_name = $3 and q.id <> $1)
+returning owner_id
 """
 RENAME_ROBOT = "update accounts set name = $2 where name = $1 and kind = 'robot'"
 INSERT_SOURCE = """
 insert into project_sources (owner_id, url, project_id)
 select owner_id, cast($2 as text), id from projects where id = $1
-on conflict (owner_id, url) do nothing
+on conflict (owner_id, url) do nothing returning owner_id
 """
 FIND_SOURCE = """
 select r.id, r.name from projects p
@@ -63,7 +65,9 @@ select r.id, r.name from projects p
   join projects r on r.id = s.project_id
 where p.id = $1
 """
-DELETE_SOURCE = "delete from project_sources where project_id = $1 and url = $2"
+DELETE_SOURCE = """
+delete from project_sources where project_id = $1 and url = $2 returning owner_id
+"""
 LIST_SOURCES = "select url from project_sources where project_id = $1 order by url limit 1000"
 
 
@@ -75,63 +79,70 @@ class Projects:
         self._accounts = accounts
         self._clock = clock
 
-    async def create(self, path: str, visibility: Visibility) -> int:
+    async def create(self, who: Principal, path: str, visibility: Visibility) -> int:
         """Make the project `owner/name`. Raises NameInvalid, NotFound, Conflict."""
         owner_name, name = split_path(path)
         owner = await self._accounts.get(owner_name, "user", "organization")
-        at = self._clock()
-        row = await self._database.write(
-            lambda tx: tx.fetch_one(
-                INSERT_PROJECT, owner.id, name, name.lower(), int(visibility), at
-            )
-        )
-        if row is None:
-            raise Conflict(f"the project {path!r} exists")
-        made: int = row["id"]
-        return made
+        values, at = (owner.id, name, name.lower(), int(visibility)), self._clock()
+
+        async def work(tx: Transaction) -> int:
+            row = await tx.fetch_one(INSERT_PROJECT, *values, at)
+            if row is None:
+                raise Conflict(f"the project {path!r} exists")
+            said = visibility.name.lower()
+            await note(tx, who, "project.create", owner.id, f"{owner_name}/{name}", at, said)
+            made: int = row["id"]
+            return made
+
+        return await self._database.write(work)
 
     async def get(self, path: str) -> int:
         """Return the id of the project `owner/name`. Raises NameInvalid, NotFound."""
+        return (await self._find(path))[0]
+
+    async def _find(self, path: str) -> tuple[int, str]:
+        """Return a project's id, and its path as it was made."""
         owner_name, name = split_path(path)
         row = await self._database.fetch_one(FIND_PROJECT, owner_name, name.lower())
         if row is None:
             raise NotFound(f"there is no project {path!r}")
-        found: int = row["id"]
-        return found
+        return row["id"], f"{owner_name}/{row['name']}"
 
     async def list(self, owner: str, after: str = "", limit: int = 1000) -> Sequence[Row]:
         """Return projects of an owner in the order of their folded names after `after`."""
         return await self._database.fetch(LIST_PROJECTS, owner, after, limit)
 
-    async def set_visibility(self, path: str, visibility: Visibility) -> int:
+    async def set_visibility(self, who: Principal, path: str, visibility: Visibility) -> int:
         """Open or close a project and all packages linked to it; return how many those were.
 
         One statement rewrites them, whatever their number: who may read changes for all at once.
         Raises NameInvalid, NotFound.
         """
-        project_id, at = await self.get(path), self._clock()
+        (project_id, path), at = await self._find(path), self._clock()
 
         async def work(tx: Transaction) -> int:
             row = await tx.fetch_one(SET_PROJECT_VISIBILITY, project_id, visibility)
             if row is None:
                 raise NotFound(f"there is no project {path!r}")
             kind, said = "project.visibility", visibility.name.lower()
-            await note(tx, OPERATOR, kind, row["owner_id"], path, at, said)
+            await note(tx, who, kind, row["owner_id"], path, at, said)
             return await tx.execute(REWRITE_VISIBILITY, project_id, visibility)
 
         return await self._database.write(work)
 
-    async def rename(self, path: str, name: str) -> None:
+    async def rename(self, who: Principal, path: str, name: str) -> None:
         """Give a project another name; what is linked to it stays so.
 
         Raises NameInvalid, NotFound, Conflict.
         """
-        project_id, name = await self.get(path), parse_project(name)
-        owner, old = split_path(path)
+        (project_id, path), name = await self._find(path), parse_project(name)
+        (owner, old), at = split_path(path), self._clock()
 
         async def work(tx: Transaction) -> None:
-            if not await tx.execute(RENAME_PROJECT, project_id, name, name.lower()):
+            row = await tx.fetch_one(RENAME_PROJECT, project_id, name, name.lower())
+            if row is None:
                 raise Conflict(f"the project {owner}/{name} exists")
+            await note(tx, who, "project.rename", row["owner_id"], path, at, name)
             robots = f"{owner}+{old.lower()}", f"{owner}+{name.lower()}"
             if robots[0] != robots[1]:  # or the next project of the old name would get its rights
                 await tx.execute(RENAME_ROBOT, *robots)
@@ -143,40 +154,58 @@ class Projects:
         rows = await self._database.fetch(LIST_SOURCES, await self.get(path))
         return [row["url"] for row in rows]
 
-    async def add_source(self, path: str, url: str) -> None:
+    async def add_source(self, who: Principal, path: str, url: str) -> None:
         """Let packages that name this URL be linked to a project.
 
         Raises Invalid, NotFound, Conflict for the URL of another project of this owner.
         """
-        project_id, url = await self.get(path), parse_source(url)
-        await self._database.execute(INSERT_SOURCE, project_id, url)
-        row = await self._database.fetch_one(FIND_SOURCE, project_id, url)
-        if row is not None and row["id"] != project_id:
-            raise Conflict(f"{url} is the source of the project {row['name']!r} already")
+        url, at = parse_source(url), self._clock()
+        project_id, path = await self._find(path)
 
-    async def remove_source(self, path: str, url: str) -> None:
+        async def work(tx: Transaction) -> None:
+            added = await tx.fetch_one(INSERT_SOURCE, project_id, url)
+            if added is not None:
+                await note(tx, who, "project.source.add", added["owner_id"], path, at, url)
+                return
+            row = await tx.fetch_one(FIND_SOURCE, project_id, url)
+            if row is not None and row["id"] != project_id:
+                raise Conflict(f"{url} is the source of the project {row['name']!r} already")
+
+        await self._database.write(work)
+
+    async def remove_source(self, who: Principal, path: str, url: str) -> None:
         """Forget a source URL; what it has linked stays linked. Raises Invalid, NotFound."""
-        url = parse_source(url)
-        if not await self._database.execute(DELETE_SOURCE, await self.get(path), url):
-            raise NotFound(f"{url} is no source of {path}")
+        url, at = parse_source(url), self._clock()
+        project_id, path = await self._find(path)
 
-    async def robot(self, path: str) -> tuple[int, int]:
+        async def work(tx: Transaction) -> None:
+            removed = await tx.fetch_one(DELETE_SOURCE, project_id, url)
+            if removed is None:
+                raise NotFound(f"{url} is no source of {path}")
+            await note(tx, who, "project.source.remove", removed["owner_id"], path, at, url)
+
+        await self._database.write(work)
+
+    async def robot(self, who: Principal, path: str) -> tuple[int, int]:
         """Return the account that jobs of a project act as, made on first use, and the project.
 
         It may write to what is linked to the project, and create what is then linked to it.
         Raises NameInvalid, NotFound.
         """
-        project_id = await self.get(path)
+        project_id, path = await self._find(path)
         owner_name, name = split_path(path)
         owner = await self._accounts.get(owner_name)
-        at = self._clock()
+        robot, at = f"{owner_name}+{name.lower()}", self._clock()
 
         async def work(tx: Transaction) -> int:
-            row = await tx.fetch_one(INSERT_ROBOT, f"{owner_name}+{name.lower()}", owner.id, at)
+            made = await tx.fetch_one(INSERT_ROBOT, robot, owner.id, at)
+            row = await tx.fetch_one(FIND_ROBOT, robot)
             if row is None:
-                raise RuntimeError("an upsert returned no row")
+                raise RuntimeError(f"the robot {robot} was neither found nor made")
             robot_id: int = row["id"]
-            await tx.execute(INSERT_MEMBER, robot_id, robot_id, Role.ADMIN)
+            if made is not None:
+                await tx.execute(INSERT_MEMBER, robot_id, robot_id, Role.ADMIN)
+                await note(tx, who, "robot.create", owner.id, robot, at, path)
             await tx.execute(UPSERT_GRANT, robot_id, PROJECT, project_id, Role.WRITE, at)
             return robot_id
 

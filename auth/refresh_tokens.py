@@ -6,6 +6,8 @@ text changes with each use, so that two who hold a copy are found out and both l
 client that cannot store another one: docker keeps what `docker login` was given.
 """
 
+from dataclasses import replace
+
 from auth.errors import NotSignedIn
 from auth.principals import Principal, Scope
 from auth.tokens import NewToken, Tokens, hash_token, looks_like_token, mint, revoke_token
@@ -18,6 +20,7 @@ REFRESH_SECONDS = 90 * 86400
 GRACE_SECONDS = 60
 """How long the text before still fetches bearers: requests cross, and answers are lost."""
 
+_AGAIN = " was used again"
 FIND_REFRESH = """
 select k.id, k.expires_at, k.password_version, k.rotates, u.id as account_id, u.name, u.kind,
   (select q.expires_at from tokens q where q.id = k.parent_id) as parent_expires_at
@@ -61,7 +64,7 @@ class RefreshTokens:
         )
         return (await self._tokens.derive(who, new)).text
 
-    async def use(self, text: str) -> tuple[Principal, str | None]:
+    async def use(self, text: str, address: str = "") -> tuple[Principal, str | None]:
         """Return who brings a refresh token, and the text to bring next time if it is another.
 
         Whether token and account are still good is judged after this, from rows.
@@ -71,7 +74,7 @@ class RefreshTokens:
             raise wrong()
         row = await self._database.fetch_one(FIND_REFRESH, hash_token(text))
         if row is None:
-            return await self._used(text), None
+            return await self._used(text, address), None
         at = self._clock()
         following = mint(KIND) if row["rotates"] else text
         expires_at = at + REFRESH_SECONDS * SECOND
@@ -86,12 +89,13 @@ class RefreshTokens:
                 return _principal(row), following
         return _principal(row), None
 
-    async def _used(self, text: str) -> Principal:
+    async def _used(self, text: str, address: str) -> Principal:
         row, at = await self._database.fetch_one(FIND_USED, hash_token(text)), self._clock()
         if row is None:
             raise wrong()
         if at - row["used_at"] > GRACE_SECONDS * SECOND:
-            await self._database.write(lambda tx: revoke_token(tx, row["id"], at))
+            who = replace(_principal(row), address=address)
+            await self._database.write(lambda tx: revoke_token(tx, who, row["id"], at, _AGAIN))
             raise NotSignedIn("this refresh token was used before, and has ended: sign in again")
         return _principal(row)
 

@@ -73,7 +73,8 @@ class TokenService:
                 field(form, "username"), field(form, "password")
             )
         elif kind == "refresh_token":
-            who, following = await self._refresh_tokens.use(field(form, "refresh_token"))
+            address = "" if request.client is None else request.client.host
+            who, following = await self._refresh_tokens.use(field(form, "refresh_token"), address)
         else:
             raise UnsupportedGrant("grant_type is password or refresh_token")
         await self._welcome(request, who)

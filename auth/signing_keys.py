@@ -14,8 +14,9 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from auth.principals import FORGIVEN_SECONDS
-from storage.clock import SECOND, Clock, now
+from auth.audit import note
+from auth.principals import FORGIVEN_SECONDS, Principal
+from storage.clock import SECOND, Clock, now, rfc3339
 from storage.database import Database, Row, Transaction
 
 BEARER, UPLOAD = PURPOSES = ("bearer", "upload")
@@ -95,14 +96,19 @@ class SigningKeys:
         self._keys = {row["kid"]: self._read(row) for row in rows}
         self._looked_at = looked_at
 
-    async def rotate(self, keep_seconds: int) -> int:
+    async def rotate(self, who: Principal, keep_seconds: int) -> int:
         """Sign with new keys from now on; the old ones verify for `keep_seconds`.
 
         Returns when they end (µs UTC).
         """
         at = self._clock()
         ends_at = at + keep_seconds * SECOND
-        await self._database.write(lambda tx: rotate_keys(tx, at, ends_at))
+
+        async def work(tx: Transaction) -> None:
+            await rotate_keys(tx, at, ends_at)
+            await note(tx, who, "key.rotate", None, "", at, f"old ones end {rfc3339(ends_at)}")
+
+        await self._database.write(work)
         await self.load()
         return ends_at
 

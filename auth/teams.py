@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from auth.accounts import INSERT_MEMBER, LOCK_ACCOUNT, Account, Accounts
-from auth.audit import OPERATOR, note
+from auth.audit import note
 from auth.organizations import FIND_MEMBER, GroupRole
+from auth.principals import Principal
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.errors import Conflict, Invalid, NotFound
@@ -34,6 +35,7 @@ from grants g
   left join packages p on g.resource_kind = 3 and p.id = g.resource_id
 where g.grantee_id = $1 order by g.resource_kind, g.resource_id limit 10000
 """
+LOCK_TEAM = "update accounts set name = name where id = $1 returning owner_id, name"
 DELETE_MEMBER = "delete from members where user_id = $1 and group_id = $2"
 DELETE_MEMBERS = "delete from members where group_id = $1"
 DELETE_GRANTS = "delete from grants where grantee_id = $1"
@@ -41,37 +43,43 @@ DELETE_TEAM = "delete from accounts where id = $1 and kind = 'team'"
 
 
 class Teams:
-    """Makes teams and puts members of their organization into them."""
+    """Makes teams and puts members of their organization into them, for authorized callers."""
 
     def __init__(self, database: Database, accounts: Accounts, clock: Clock) -> None:
         self._database = database
         self._accounts = accounts
         self._clock = clock
 
-    async def create(self, path: str) -> int:
+    async def create(self, who: Principal, path: str) -> int:
         """Make the team `organization/name`. Raises NameInvalid, NotFound, Conflict, Invalid."""
         owner_name, name = parse_team(path)
         owner = await self._accounts.get(owner_name)
         if owner.kind != "organization":
             raise Invalid(f"{owner_name!r} is a {owner.kind}: only an organization has teams")
-        at = self._clock()
-        row = await self._database.write(
-            lambda tx: tx.fetch_one(INSERT_TEAM, f"{owner_name}/{name}", owner.id, at)
-        )
-        if row is None:
-            raise Conflict(f"the team {owner_name}/{name} exists")
-        made: int = row["id"]
-        return made
+        team, at = f"{owner_name}/{name}", self._clock()
 
-    async def delete(self, path: str) -> None:
+        async def work(tx: Transaction) -> int:
+            row = await tx.fetch_one(INSERT_TEAM, team, owner.id, at)
+            if row is None:
+                raise Conflict(f"the team {team} exists")
+            await note(tx, who, "team.create", owner.id, team, at)
+            made: int = row["id"]
+            return made
+
+        return await self._database.write(work)
+
+    async def delete(self, who: Principal, path: str) -> None:
         """End a team, and with it every role it gave. Raises NameInvalid, NotFound."""
-        team = await self.get(path)
+        team, at = await self.get(path), self._clock()
 
         async def work(tx: Transaction) -> None:
-            await tx.fetch_one(LOCK_ACCOUNT, team.id)
+            row = await tx.fetch_one(LOCK_TEAM, team.id)
+            if row is None:
+                raise NotFound(f"there is no team named {path!r}")
             await tx.execute(DELETE_GRANTS, team.id)
             await tx.execute(DELETE_MEMBERS, team.id)
             await tx.execute(DELETE_TEAM, team.id)
+            await note(tx, who, "team.delete", row["owner_id"], row["name"], at)
 
         await self._database.write(work)
 
@@ -92,7 +100,7 @@ class Teams:
         """Return the roles a team gives, at most 10,000. Raises NameInvalid, NotFound."""
         return await self._database.fetch(LIST_GRANTS, (await self.get(path)).id)
 
-    async def add(self, path: str, user: str, role: GroupRole) -> None:
+    async def add(self, who: Principal, path: str, user: str, role: GroupRole) -> None:
         """Put a member of the organization into a team, or change his role there.
 
         Raises NameInvalid, NotFound, Conflict for somebody from outside.
@@ -113,13 +121,14 @@ class Teams:
                     f"{user!r} is no member of {owner_name!r}: add him with 'packhouse org add "
                     f"{owner_name} {user}'"
                 )
+            was = await tx.fetch_one(FIND_MEMBER, member.id, team.id)
             await tx.execute(INSERT_MEMBER, member.id, team.id, role)
-            detail = f"{user} as {role.name.lower()}"
-            await note(tx, OPERATOR, "team.add", owner.id, path, at, detail)
+            kind, detail = "team.add" if was is None else "team.role", role.name.lower()
+            await note(tx, who, kind, owner.id, team.name, at, f"{member.name} as {detail}")
 
         await self._database.write(work)
 
-    async def remove(self, path: str, user: str) -> None:
+    async def remove(self, who: Principal, path: str, user: str) -> None:
         """Take somebody out of a team. Raises NameInvalid, NotFound."""
         team, member = await self.get(path), await self._accounts.get(user)
         owner, at = await self._accounts.get(parse_team(path)[0], "organization"), self._clock()
@@ -127,6 +136,6 @@ class Teams:
         async def work(tx: Transaction) -> None:
             if not await tx.execute(DELETE_MEMBER, member.id, team.id):
                 raise NotFound(f"{user!r} is no member of the team {path!r}")
-            await note(tx, OPERATOR, "team.remove", owner.id, path, at, user)
+            await note(tx, who, "team.remove", owner.id, team.name, at, member.name)
 
         await self._database.write(work)

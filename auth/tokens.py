@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from auth.audit import OPERATOR, note
+from auth.audit import note
 from auth.errors import NotSignedIn
 from auth.principals import Principal, Scope
 from storage.clock import SECOND, Clock, rfc3339
@@ -141,6 +141,7 @@ class Tokens:
 
     async def create(
         self,
+        who: Principal,
         account_id: int,
         kind: str,
         name: str,
@@ -157,7 +158,8 @@ class Tokens:
         text, at = mint(kind), self._clock()
         _check_job(new, at)
         return MintedToken(
-            id=await self._database.write(lambda tx: insert_token(tx, new, text, at)), text=text
+            id=await self._database.write(lambda tx: insert_token(tx, who, new, text, at)),
+            text=text,
         )
 
     async def derive(self, who: Principal, new: NewToken) -> MintedToken:
@@ -173,16 +175,16 @@ class Tokens:
 
         async def work(tx: Transaction) -> int:
             if not who.token_id:
-                return await insert_token(tx, new, text, at)
+                return await insert_token(tx, who, new, text, at)
             # The row's lock: whoever revokes the parent sees this child, or this sees that.
             parent = await tx.fetch_one(LOCK_TOKEN, who.token_id)
             if parent is None or _is_past(parent["expires_at"], at):
                 raise NotSignedIn("the token you signed in with has ended: create a new one")
             if new.kind == "refresh":
-                return await insert_token(tx, _continued(new, parent), text, at, parent)
+                return await insert_token(tx, who, _continued(new, parent), text, at, parent)
             if not parent["scopes"] & Scope.ADMIN:
                 raise Denied("this token makes no others: it lacks the scope 'admin'")
-            return await insert_token(tx, bounded(new, parent), text, at, parent)
+            return await insert_token(tx, who, bounded(new, parent), text, at, parent)
 
         return MintedToken(id=await self._database.write(work), text=text)
 
@@ -194,15 +196,15 @@ class Tokens:
         """Return what bounds a token: layer, kind, and the name of each resource, "" once gone."""
         return await self._database.fetch(LIST_LIMITS, token_id)
 
-    async def revoke(self, token_id: int) -> None:
+    async def revoke(self, who: Principal, token_id: int) -> None:
         """End a token and those it made at once, on every worker. Raises NotFound."""
         at = self._clock()
-        if not await self._database.write(lambda tx: revoke_token(tx, token_id, at)):
+        if not await self._database.write(lambda tx: revoke_token(tx, who, token_id, at)):
             raise NotFound(f"there is no live token {token_id}: see 'packhouse token list'")
 
 
 async def insert_token(
-    tx: Transaction, new: NewToken, text: str, at: int, parent: Row | None = None
+    tx: Transaction, who: Principal, new: NewToken, text: str, at: int, parent: Row | None = None
 ) -> int:
     """Insert a token's row, with the limits of its parent and its own as one layer more."""
     inherited = 0 if parent is None else parent["limit_layers"]
@@ -229,8 +231,7 @@ async def insert_token(
     for kind, resource_id in new.limits:
         await tx.execute(INSERT_LIMIT, token_id, inherited + 1, kind, resource_id)
     if new.kind != "refresh":  # one is made at every use of the last: that is a sign-in
-        by = OPERATOR if parent is None else Principal(new.account_id, token_id=parent["id"])
-        await _note(tx, by, "token.create", token_id, at)
+        await _note(tx, who, "token.create", token_id, at)
     return token_id
 
 
@@ -274,22 +275,26 @@ def _continued(new: NewToken, parent: Row) -> NewToken:
     )
 
 
-async def revoke_token(tx: Transaction, token_id: int, at: int) -> bool:
+async def revoke_token(
+    tx: Transaction, who: Principal, token_id: int, at: int, why: str = ""
+) -> bool:
     """End a token, and level by level those it made; whether it was live."""
     if not await tx.execute(REVOKE_TOKEN, token_id, at):
         return False
     ended = [token_id]
     while ended:
         ended += [row["id"] for row in await tx.fetch(REVOKE_CHILDREN, ended.pop(), at)]
-    await _note(tx, OPERATOR, "token.revoke", token_id, at)
+    await _note(tx, who, "token.revoke", token_id, at, why)
     return True
 
 
-async def _note(tx: Transaction, by: Principal, kind: str, token_id: int, at: int) -> None:
+async def _note(
+    tx: Transaction, who: Principal, kind: str, token_id: int, at: int, why: str = ""
+) -> None:
     row = await tx.fetch_one(FIND_CONCERNED, token_id)
     if row is not None:
-        said = f"token {token_id} ({row['kind']})"
-        await note(tx, by, kind, row["owner_id"], row["name"], at, said)
+        said = f"token {token_id} ({row['kind']}){why}"
+        await note(tx, who, kind, row["owner_id"], row["name"], at, said)
 
 
 def _is_past(at: int | None, now: int) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
+from auth.audit import OPERATOR
 from auth.principals import Role
 from registry.app import Services
 from registry.audit_commands import add_audit
@@ -67,20 +68,20 @@ def _add_grants(groups: Any, common: argparse.ArgumentParser) -> None:
 async def user_create(services: Services, options: argparse.Namespace) -> None:
     """Make a user."""
     password = _read_password(options)
-    await services.accounts.create_user(options.name, password, admin=options.admin)
+    await services.accounts.create_user(OPERATOR, options.name, password, admin=options.admin)
     print(f"user {options.name} made", file=sys.stderr)
 
 
 async def user_password(services: Services, options: argparse.Namespace) -> None:
     """Set a new password; sessions made with the old one end."""
-    await services.accounts.set_password(options.name, _read_password(options))
+    await services.accounts.set_password(OPERATOR, options.name, _read_password(options))
     forget_first_login(services.config, options.name)
     print(f"password of {options.name} set", file=sys.stderr)
 
 
 async def user_switch(services: Services, options: argparse.Namespace) -> None:
     """Disable or enable a user."""
-    await services.accounts.set_enabled(options.name, enabled=options.enable)
+    await services.accounts.set_enabled(OPERATOR, options.name, enabled=options.enable)
     print(f"user {options.name} {'enabled' if options.enable else 'disabled'}", file=sys.stderr)
 
 
@@ -113,7 +114,7 @@ async def grant_role(services: Services, options: argparse.Namespace) -> None:
     else:
         kind, resource_id = PROJECT, await services.projects.get(options.resource)
     role = Role[options.role.upper()]
-    await services.accounts.grant(kind, resource_id, options.account, role)
+    await services.accounts.grant(OPERATOR, kind, resource_id, options.account, role)
     print(f"{options.account} has the role {options.role} on {options.resource}", file=sys.stderr)
 
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from auth.audit import OPERATOR
 from auth.signing_keys import lifetime_seconds
 from registry.app import Services
 from registry.tables import print_rows
@@ -31,7 +32,7 @@ async def key_rotate(services: Services, options: argparse.Namespace) -> None:
     """Sign with new keys; every worker does within seconds."""
     config = services.config
     keep = lifetime_seconds(config.bearer_seconds, config.upload_seconds)
-    ends_at = await services.keys.rotate(0 if options.end_old else keep)
+    ends_at = await services.keys.rotate(OPERATOR, 0 if options.end_old else keep)
     when = "have ended" if options.end_old else f"verify until {rfc3339(ends_at)}"
     print(f"new keys sign; the old ones {when}", file=sys.stderr)
 

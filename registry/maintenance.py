@@ -116,8 +116,7 @@ async def explain(services: Services, options: argparse.Namespace) -> int:
 async def package_delete(services: Services, options: argparse.Namespace) -> None:
     """Hide a package, one of its manifests or one of its tags."""
     name = parse_repository(options.repository)
-    account = await services.accounts.get(options.by, "user")
-    who = Principal(account.id, account.name, "user")
+    who = await _by(services, options)
     await services.packages.get(options.repository)
     undo = f"packhouse package restore {name}"
     if options.digest is not None:
@@ -125,7 +124,7 @@ async def package_delete(services: Services, options: argparse.Namespace) -> Non
     elif options.tag is not None:
         await services.deletion.delete_tag(who, name, parse_tag(options.tag))
     else:
-        await _delete_all(services, options.repository, account.id)
+        await _delete_all(services, who, options.repository)
         print(f"undo it with: {undo}", file=sys.stderr)
         return
     print(
@@ -134,9 +133,9 @@ async def package_delete(services: Services, options: argparse.Namespace) -> Non
     )
 
 
-async def _delete_all(services: Services, name: str, by: int) -> None:
+async def _delete_all(services: Services, who: Principal, name: str) -> None:
     with Progress("delete", None, sys.stderr):
-        done = await services.packages.delete(name, by)
+        done = await services.packages.delete(who, name)
     print(
         f"{name} deleted: {done.manifests} manifests, {done.tags} tags (deletion {done.id})",
         file=sys.stderr,
@@ -147,8 +146,7 @@ async def _delete_all(services: Services, name: str, by: int) -> None:
 
 async def package_restore(services: Services, options: argparse.Namespace) -> int:
     """Undo a deletion; the status is 1 when a tag could not come back."""
-    account = await services.accounts.get(options.by, "user")
-    deletion_id = options.deletion
+    who, deletion_id = await _by(services, options), options.deletion
     if deletion_id is None:
         deletion_id = (await services.packages.get(options.repository))["deletion_id"]
         if deletion_id is None:
@@ -157,28 +155,23 @@ async def package_restore(services: Services, options: argparse.Namespace) -> in
                 f"'packhouse package deletions {options.repository}' with --deletion"
             )
     with Progress("restore", None, sys.stderr):
-        restored = await services.restoration.restore(options.repository, deletion_id, account.id)
+        restored = await services.restoration.restore(who, options.repository, deletion_id)
     _print_restored(restored)
     return 1 if restored.conflicts else 0
 
 
 async def package_purge(services: Services, options: argparse.Namespace) -> None:
     """End what can still be restored: of one deletion, or of a deleted package."""
-    account = await services.accounts.get(options.by, "user")
-    restoration, count = services.restoration, 1
+    who, restoration, count = await _by(services, options), services.restoration, 1
     listed = await _list_deletions(services, options.repository)
     if options.deletion is not None:
         listed = [found for found in listed if found.id == options.deletion]
     total = sum(found.manifests for found in listed)
     with Progress("purge", total, sys.stderr, "manifests") as progress:
         if options.deletion is None:
-            count = await restoration.purge_package(
-                options.repository, account.id, progress.advance
-            )
+            count = await restoration.purge_package(who, options.repository, progress.advance)
         else:
-            await restoration.purge(
-                options.repository, options.deletion, account.id, progress.advance
-            )
+            await restoration.purge(who, options.repository, options.deletion, progress.advance)
     print(f"{count} deletions purged: gc removes what they held", file=sys.stderr)
 
 
@@ -186,6 +179,12 @@ async def package_deletions(services: Services, options: argparse.Namespace) -> 
     """List the deletions of a package, oldest first."""
     listed = await _list_deletions(services, options.repository)
     print_rows([_deletion(found) for found in listed], as_json=options.json)
+
+
+async def _by(services: Services, options: argparse.Namespace) -> Principal:
+    """Return who `--by` says it is."""
+    account = await services.accounts.get(options.by, "user")
+    return Principal(account.id, account.name, account.kind)
 
 
 async def _list_deletions(services: Services, repository: str) -> list[ListedDeletion]:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from auth.audit import OPERATOR
 from auth.principals import Visibility
 from registry.app import Services
 from registry.maintenance import add_deletions
@@ -123,7 +124,7 @@ async def package_history(services: Services, options: argparse.Namespace) -> No
 async def package_visibility(services: Services, options: argparse.Namespace) -> None:
     """Open or close a package."""
     visibility = Visibility[options.visibility.upper()]
-    await services.packages.set_visibility(options.repository, visibility)
+    await services.packages.set_visibility(OPERATOR, options.repository, visibility)
     print(f"{options.repository} is {options.visibility}", file=sys.stderr)
 
 
@@ -132,33 +133,33 @@ async def package_link(services: Services, options: argparse.Namespace) -> None:
     if options.project.partition("/")[0] != options.repository.partition("/")[0]:
         raise Invalid("a package links to a project of its own owner only")
     project_id = await services.projects.get(options.project)
-    await services.packages.link(options.repository, project_id)
+    await services.packages.link(OPERATOR, options.repository, project_id)
     seen = _package(await services.packages.get(options.repository))["visibility"]
     print(f"{options.repository} is linked to {options.project}, and {seen}", file=sys.stderr)
 
 
 async def package_unlink(services: Services, options: argparse.Namespace) -> None:
     """End a package's link: its own visibility and grants count again."""
-    await services.packages.unlink(options.repository)
+    await services.packages.unlink(OPERATOR, options.repository)
     seen = _package(await services.packages.get(options.repository))["visibility"]
     print(f"{options.repository} is linked to no project, and {seen}", file=sys.stderr)
 
 
 async def package_rename(services: Services, options: argparse.Namespace) -> None:
     """Give a package another name; pulls of the old one go on."""
-    await _renaming(services).rename(options.repository, options.name)
+    await _renaming(services).rename(OPERATOR, options.repository, options.name)
     print(f"{options.repository} is {options.name} now; {_KEPT}", file=sys.stderr)
 
 
 async def package_transfer(services: Services, options: argparse.Namespace) -> None:
     """Give a package to another owner; pulls of the old name go on, by the new owner's leave."""
-    now = await _renaming(services).transfer(options.repository, options.owner)
+    now = await _renaming(services).transfer(OPERATOR, options.repository, options.owner)
     print(f"{options.repository} is {now} now; {_KEPT}", file=sys.stderr)
 
 
 async def package_release(services: Services, options: argparse.Namespace) -> None:
     """Free a name that a package had before: pulls of it end, and others may take it."""
-    now = await _renaming(services).release(options.repository)
+    now = await _renaming(services).release(OPERATOR, options.repository)
     print(f"{options.repository} is free; what had that name is {now}", file=sys.stderr)
 
 

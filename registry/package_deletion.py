@@ -81,9 +81,9 @@ class PackageDeletion:
     complete: bool
 
 
-async def delete_package(write: Write, package_id: int, by: int | None, at: int) -> PackageDeletion:
+async def delete_package(write: Write, who: Principal, package_id: int, at: int) -> PackageDeletion:
     """Hide a package and everything in it, or go on where a crash ended that."""
-    hiding = _Hiding(package_id, await write(lambda tx: _begin(tx, package_id, by, at)), at)
+    hiding = _Hiding(package_id, await write(lambda tx: _begin(tx, who, package_id, at)), at)
     hidden: Counter[str] = Counter()
     for step in (hiding.tags, hiding.manifests, hiding.blobs):
         after: int | None = 0
@@ -96,7 +96,7 @@ async def delete_package(write: Write, package_id: int, by: int | None, at: int)
     return hiding.result(hidden, complete=True)
 
 
-async def _begin(tx: Transaction, package_id: int, by: int | None, at: int) -> int:
+async def _begin(tx: Transaction, who: Principal, package_id: int, at: int) -> int:
     """Hide the package and return the id of its deletion."""
     await tx.execute(HOLD_PACKAGE, package_id)
     state = await tx.fetch_one(FIND_STATE, package_id)
@@ -104,23 +104,25 @@ async def _begin(tx: Transaction, package_id: int, by: int | None, at: int) -> i
         raise RuntimeError("a package's row has gone, which nothing removes")
     deletion_id: int | None = state["deletion_id"]
     if state["deleted_at"] is None or deletion_id is None:
+        by = who.account_id or None
         row = await tx.fetch_one(INSERT_DELETION, package_id, "package", by, at)
         if row is None:
             raise RuntimeError("an insert returned no row")
         deletion_id = int(row["id"])
         await tx.execute(HIDE_PACKAGE, package_id, at, deletion_id)
     if state["deleted_at"] is None:
-        await record_event(tx, "package.delete", by, package_id, state, at)
+        await record_event(tx, who, "package.delete", package_id, state, at)
     return deletion_id
 
 
 async def record_event(
-    tx: Transaction, kind: str, by: int | None, package_id: int, state: Any, at: int
+    tx: Transaction, who: Principal, kind: str, package_id: int, state: Any, at: int
 ) -> None:
     """Add an event about a whole package: `state` has its owner_id and repository."""
     owner_id, subject = state["owner_id"], state["repository"]
-    await tx.execute(INSERT_EVENT, kind, by, None, owner_id, package_id, subject, "", at)
-    await note(tx, Principal(account_id=by or 0), kind, owner_id, subject, at)
+    by = (who.account_id or None, who.token_id or None)
+    await tx.execute(INSERT_EVENT, kind, *by, owner_id, package_id, subject, "", at)
+    await note(tx, who, kind, owner_id, subject, at)
 
 
 @dataclass(frozen=True, slots=True)

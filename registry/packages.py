@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from auth.audit import OPERATOR, note
-from auth.principals import Visibility
+from auth.audit import note
+from auth.principals import Principal, Visibility
 from auth.projects import HOLD_PROJECT
 from registry.package_deletion import PackageDeletion, delete_package
 from registry.repositories import FIND_MOVED, INSERT_EVENT
@@ -98,7 +98,7 @@ class Packages:
             names.append(row["name"])
         return names
 
-    async def set_visibility(self, repository: str, visibility: Visibility) -> None:
+    async def set_visibility(self, who: Principal, repository: str, visibility: Visibility) -> None:
         """Open or close an unlinked package. Raises NotFound, Conflict for a linked one."""
         row, at = await self.get(repository), self._clock()
 
@@ -108,11 +108,11 @@ class Packages:
                     f"{repository} has the visibility of its project {row['project']}: change "
                     "that, or unlink the package"
                 )
-            await record_change(tx, "package.visibility", row, visibility.name.lower(), at)
+            await record_change(tx, who, "package.visibility", row, visibility.name.lower(), at)
 
         await self._database.write(work)
 
-    async def link(self, repository: str, project_id: int) -> None:
+    async def link(self, who: Principal, repository: str, project_id: int) -> None:
         """Link a package to a project of its owner, whose visibility it takes from now on.
 
         This also confirms a link that metadata made. Raises NotFound, Invalid for a project of
@@ -129,21 +129,21 @@ class Packages:
                 LINK_PACKAGE, package_id, project_id, visibility, project["owner_id"]
             ):
                 raise Invalid("a package links to a project of its own owner only")
-            await record_change(tx, "package.link", row, project["name"], at)
+            await record_change(tx, who, "package.link", row, project["name"], at)
 
         await self._database.write(work)
 
-    async def unlink(self, repository: str) -> None:
+    async def unlink(self, who: Principal, repository: str) -> None:
         """Give a package its own visibility again, and take its project's roles from it."""
         row, at = await self.get(repository), self._clock()
 
         async def work(tx: Transaction) -> None:
             await tx.execute(UNLINK_PACKAGE, row["id"])
-            await record_change(tx, "package.unlink", row, row["project"] or "", at)
+            await record_change(tx, who, "package.unlink", row, row["project"] or "", at)
 
         await self._database.write(work)
 
-    async def delete(self, repository: str, by: int | None = None) -> PackageDeletion:
+    async def delete(self, who: Principal, repository: str) -> PackageDeletion:
         """Hide a package and all it holds as one deletion, which `Restoration` can undo.
 
         Raises NotFound, for one that is deleted already as well.
@@ -151,17 +151,21 @@ class Packages:
         row = await self.get(repository)
         if row["deleted_at"] is not None:
             raise NotFound(f"{repository} is deleted already")
-        return await delete_package(self._database.write, row["id"], by, self._clock())
+        return await delete_package(self._database.write, who, row["id"], self._clock())
 
 
 async def record_change(
-    tx: Transaction, kind: str, package: Row, detail: str, at: int, owner_id: int | None = None
+    tx: Transaction,
+    who: Principal,
+    kind: str,
+    package: Row,
+    detail: str,
+    at: int,
+    owner_id: int | None = None,
 ) -> None:
-    """Add an event about a package's row, for its owner or another one.
-
-    Who manages packages on this machine has no account.
-    """
+    """Add an event about a package's row, for its owner or another one."""
     concerned = package["owner_id"] if owner_id is None else owner_id
     subject, package_id = package["repository"], package["id"]
-    await tx.execute(INSERT_EVENT, kind, None, None, concerned, package_id, subject, detail, at)
-    await note(tx, OPERATOR, kind, concerned, subject, at, detail)
+    by = (who.account_id or None, who.token_id or None)
+    await tx.execute(INSERT_EVENT, kind, *by, concerned, package_id, subject, detail, at)
+    await note(tx, who, kind, concerned, subject, at, detail)

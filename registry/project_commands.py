@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from auth.audit import OPERATOR
 from auth.principals import Visibility
 from auth.sources import parse_source
 from registry.app import Services
@@ -45,10 +46,10 @@ async def project_create(services: Services, options: argparse.Namespace) -> Non
     """Make a project."""
     if options.source is not None:
         parse_source(options.source)  # before there is a project without it
-    await services.projects.create(options.path, Visibility[options.visibility.upper()])
+    await services.projects.create(OPERATOR, options.path, Visibility[options.visibility.upper()])
     print(f"project {options.path} made", file=sys.stderr)
     if options.source is not None:
-        await services.projects.add_source(options.path, options.source)
+        await services.projects.add_source(OPERATOR, options.path, options.source)
 
 
 async def project_list(services: Services, options: argparse.Namespace) -> None:
@@ -72,14 +73,14 @@ async def project_list(services: Services, options: argparse.Namespace) -> None:
 async def project_visibility(services: Services, options: argparse.Namespace) -> None:
     """Open or close a project, and what is linked to it."""
     visibility = Visibility[options.visibility.upper()]
-    count = await services.projects.set_visibility(options.path, visibility)
+    count = await services.projects.set_visibility(OPERATOR, options.path, visibility)
     packages = "1 package" if count == 1 else f"{count} packages"
     print(f"{options.path} is {options.visibility}, which changed {packages}", file=sys.stderr)
 
 
 async def project_rename(services: Services, options: argparse.Namespace) -> None:
     """Give a project another name."""
-    await services.projects.rename(options.path, options.name)
+    await services.projects.rename(OPERATOR, options.path, options.name)
     owner = options.path.partition("/")[0]
     print(f"{options.path} is {owner}/{options.name} now", file=sys.stderr)
 
@@ -87,8 +88,8 @@ async def project_rename(services: Services, options: argparse.Namespace) -> Non
 async def project_source(services: Services, options: argparse.Namespace) -> None:
     """List a project's source URLs, after adding or removing one."""
     if options.add is not None:
-        await services.projects.add_source(options.path, options.add)
+        await services.projects.add_source(OPERATOR, options.path, options.add)
     if options.remove is not None:
-        await services.projects.remove_source(options.path, options.remove)
+        await services.projects.remove_source(OPERATOR, options.path, options.remove)
     sources = await services.projects.sources(options.path)
     print_rows([{"source": url} for url in sources], as_json=options.json)

@@ -7,6 +7,7 @@ Whatever hangs on a package hangs on its id and moves with it.
 
 from collections.abc import Sequence
 
+from auth.principals import Principal
 from registry.packages import record_change
 from registry.repositories import FIND_MOVED, check_container_name
 from storage.clock import Clock
@@ -48,7 +49,7 @@ class Renaming:
         self._database = database
         self._clock = clock
 
-    async def rename(self, repository: str, name: str) -> None:
+    async def rename(self, who: Principal, repository: str, name: str) -> None:
         """Give a package another name below its owner.
 
         Raises NameInvalid, ReservedName, NotFound, Conflict for a name that is taken or kept.
@@ -58,9 +59,9 @@ class Renaming:
             raise Invalid(
                 f"{new} is another owner's: 'packhouse package transfer {old} {new.owner}' first"
             )
-        await self._move(old, new, "package.rename")
+        await self._move(who, old, new, "package.rename")
 
-    async def transfer(self, repository: str, owner: str) -> str:
+    async def transfer(self, who: Principal, repository: str, owner: str) -> str:
         """Give a package to another owner, and return its new name.
 
         It leaves its project but keeps the visibility it has, and loses the grants on it, which
@@ -70,10 +71,10 @@ class Renaming:
         new = RepositoryName(parse_owner(owner), old.rest)
         if old.owner == new.owner:
             raise Conflict(f"{old} is {new.owner}'s already")
-        await self._move(old, parse_repository(str(new)), "package.transfer")
+        await self._move(who, old, parse_repository(str(new)), "package.transfer")
         return str(new)
 
-    async def release(self, repository: str) -> str:
+    async def release(self, who: Principal, repository: str) -> str:
         """End an old name, which anybody who may push there can then take; return the new one.
 
         Raises NameInvalid, NotFound.
@@ -85,7 +86,7 @@ class Renaming:
             if package is None:
                 raise NotFound(f"{name} is not a name that a package had before")
             await tx.execute(DELETE_ALIAS, name)
-            await record_change(tx, "package.release", package, name, at)
+            await record_change(tx, who, "package.release", package, name, at)
             now: str = package["repository"]
             return now
 
@@ -96,7 +97,9 @@ class Renaming:
         rows = await self._database.fetch(LIST_ALIASES, package_id, after)
         return [row["repository"] for row in rows]
 
-    async def _move(self, old: RepositoryName, new: RepositoryName, kind: str) -> None:
+    async def _move(
+        self, who: Principal, old: RepositoryName, new: RepositoryName, kind: str
+    ) -> None:
         check_container_name(new)
         at = self._clock()
 
@@ -106,11 +109,11 @@ class Renaming:
             if owner is None:
                 raise NotFound(f"there is no user or organization named {new.owner!r}")
             await _require_free(tx, str(new), package["id"])
-            await record_change(tx, kind, package, str(new), at)
+            await record_change(tx, who, kind, package, str(new), at)
             if owner["id"] != package["owner_id"]:
                 await tx.execute(LEAVE_PROJECT, package["id"])
                 await tx.execute(DELETE_GRANTS, package["id"])
-                await record_change(tx, kind, package, str(new), at, owner_id=owner["id"])
+                await record_change(tx, who, kind, package, str(new), at, owner_id=owner["id"])
             await tx.execute(DELETE_ALIAS, str(new))
             name = "/".join(new.rest)
             await tx.execute(RENAME_PACKAGE, package["id"], str(new), name, owner["id"])

@@ -2,12 +2,13 @@
 
 A deletion is undone as one: its manifests, the children they need, its tags, and the package if
 that was deleted. What happened since goes first: a tag that exists again is left where it points
-and reported. For callers that were authorized; `by` is the account to record.
+and reported. For callers that were authorized.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from auth.principals import Principal
 from registry.retention import CHUNK, Retention
 from registry.undoing import PURGED, Undoing
 from storage.clock import SECOND, Clock
@@ -79,14 +80,14 @@ class Restoration:
             for row in rows
         ]
 
-    async def restore(self, repository: str, deletion_id: int, by: int | None = None) -> Restored:
+    async def restore(self, who: Principal, repository: str, deletion_id: int) -> Restored:
         """Undo a deletion, in chunks.
 
         Raises NotFound, Conflict when its window has passed or the whole package is deleted.
         """
         package = await self._package(repository)
         restored = Restored()
-        undoing = Undoing(package, deletion_id, by, self._retention, self._clock())
+        undoing = Undoing(package, deletion_id, who, self._retention, self._clock())
         await self._database.write(undoing.check)
         while chunk := await self._database.write(undoing.show_manifests):
             restored.manifests += chunk
@@ -97,15 +98,11 @@ class Restoration:
         return restored
 
     async def purge(
-        self,
-        repository: str,
-        deletion_id: int,
-        by: int | None = None,
-        advance: Advance | None = None,
+        self, who: Principal, repository: str, deletion_id: int, advance: Advance | None = None
     ) -> None:
         """End the window of a deletion: gc's next round removes it. Raises NotFound."""
         package = await self._package(repository)
-        undoing = Undoing(package, deletion_id, by, self._retention, self._clock())
+        undoing = Undoing(package, deletion_id, who, self._retention, self._clock())
         await self._database.write(undoing.purge)
         after = 0
         while purged := await self._purge_some(undoing, after):
@@ -117,7 +114,7 @@ class Restoration:
         return await self._database.write(lambda tx: undoing.purge_manifests(tx, after))
 
     async def purge_package(
-        self, repository: str, by: int | None = None, advance: Advance | None = None
+        self, who: Principal, repository: str, advance: Advance | None = None
     ) -> int:
         """End the window of every deletion of a deleted package; return how many.
 
@@ -132,7 +129,7 @@ class Restoration:
         while page := await self.list(repository, after):
             after = page[-1].id
             for deletion in page:
-                await self.purge(repository, deletion.id, by, advance)
+                await self.purge(who, repository, deletion.id, advance)
                 count += 1
         return count
 

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from auth.audit import OPERATOR
 from registry.blobs import TRASH_DELAY
 from registry.expiry import DELETE_CONTENTS, by_repository
 from registry.leases import Term
@@ -171,7 +172,7 @@ class _Pass:
     async def _packages(self) -> _Pages:
         async for unfinished in self._rows(SWEEP_PACKAGES):
             for row in unfinished:
-                await delete_package(self.term.write, row["id"], None, self.at)
+                await delete_package(self.term.write, OPERATOR, row["id"], self.at)
             yield Counter()
 
     async def _rows(self, sql: str) -> AsyncIterator[list[Row]]:

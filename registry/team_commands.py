@@ -5,6 +5,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from auth.audit import OPERATOR
 from auth.organizations import GroupRole
 from auth.principals import Role
 from registry.app import Services
@@ -70,7 +71,7 @@ def add_teams(groups: Any, common: argparse.ArgumentParser) -> None:
 
 async def org_create(services: Services, options: argparse.Namespace) -> None:
     """Make an organization."""
-    await services.accounts.create_organization(options.name, options.owner)
+    await services.accounts.create_organization(OPERATOR, options.name, options.owner)
     print(f"organization {options.name} made", file=sys.stderr)
 
 
@@ -86,26 +87,26 @@ async def org_members(services: Services, options: argparse.Namespace) -> None:
 
 async def org_add(services: Services, options: argparse.Namespace) -> None:
     """Make a user a member or an owner of an organization."""
-    await services.organizations.add(options.name, options.user, owner=options.owner)
+    await services.organizations.add(OPERATOR, options.name, options.user, owner=options.owner)
     what = "an owner" if options.owner else "a member"
     print(f"{options.user} is {what} of {options.name}", file=sys.stderr)
 
 
 async def org_remove(services: Services, options: argparse.Namespace) -> None:
     """End a membership."""
-    await services.organizations.remove(options.name, options.user)
+    await services.organizations.remove(OPERATOR, options.name, options.user)
     print(f"{options.user} has left {options.name}", file=sys.stderr)
 
 
 async def team_create(services: Services, options: argparse.Namespace) -> None:
     """Make a team."""
-    await services.teams.create(options.team)
+    await services.teams.create(OPERATOR, options.team)
     print(f"team {options.team} made", file=sys.stderr)
 
 
 async def team_delete(services: Services, options: argparse.Namespace) -> None:
     """End a team."""
-    await services.teams.delete(options.team)
+    await services.teams.delete(OPERATOR, options.team)
     print(f"team {options.team} deleted", file=sys.stderr)
 
 
@@ -143,13 +144,13 @@ async def team_show(services: Services, options: argparse.Namespace) -> None:
 async def team_add(services: Services, options: argparse.Namespace) -> None:
     """Put a member of the organization into a team."""
     role = GroupRole.MAINTAINER if options.maintainer else GroupRole.MEMBER
-    await services.teams.add(options.team, options.user, role)
+    await services.teams.add(OPERATOR, options.team, options.user, role)
     print(f"{options.user} is a {role.name.lower()} of {options.team}", file=sys.stderr)
 
 
 async def team_remove(services: Services, options: argparse.Namespace) -> None:
     """Take somebody out of a team."""
-    await services.teams.remove(options.team, options.user)
+    await services.teams.remove(OPERATOR, options.team, options.user)
     print(f"{options.user} has left {options.team}", file=sys.stderr)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
+from auth.audit import OPERATOR
 from auth.principals import Scope
 from registry.app import Services
 from registry.tables import print_document, print_rows
@@ -69,10 +70,10 @@ async def token_create(services: Services, options: argparse.Namespace) -> None:
     limits = await _limits(services, options)
     if options.project is not None:
         whose, kind, expires = options.project, "job", expires or "1h"
-        account_id, project_id = await services.projects.robot(whose)
+        account_id, project_id = await services.projects.robot(OPERATOR, whose)
     elif options.robot is not None:
         whose, kind = options.robot, "robot"
-        account_id, project_id = await services.projects.robot(whose)
+        account_id, project_id = await services.projects.robot(OPERATOR, whose)
     else:
         whose, kind, project_id = options.user, "user", None
         account_id = (await services.accounts.get(whose, "user")).id
@@ -80,7 +81,7 @@ async def token_create(services: Services, options: argparse.Namespace) -> None:
     if expires is not None and expires != "never":
         expires_at = services.clock() + parse_duration(expires) * SECOND
     made = await services.tokens.create(
-        account_id, kind, options.name, scope, expires_at, project_id, limits
+        OPERATOR, account_id, kind, options.name, scope, expires_at, project_id, limits
     )
     print(f"token {made.id} of {whose}: shown this once", file=sys.stderr)
     if options.json:
@@ -132,7 +133,7 @@ async def _shown(services: Services, row: Any) -> dict[str, Any]:
 
 async def token_revoke(services: Services, options: argparse.Namespace) -> None:
     """End a token, and those it made, at once."""
-    await services.tokens.revoke(options.id)
+    await services.tokens.revoke(OPERATOR, options.id)
     print(f"token {options.id} revoked", file=sys.stderr)
 
 

@@ -7,6 +7,7 @@ another deletion hid comes back with its index: a live index has live children.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auth.principals import Principal
 from registry.expiry import close_deletions
 from registry.manifest_store import INSERT_TAG_HISTORY, UPSERT_TAG
 from registry.package_deletion import record_event
@@ -72,7 +73,7 @@ class Undoing:
 
     package: Row
     deletion_id: int
-    by: int | None
+    who: Principal
     retention: Retention
     at: int
 
@@ -113,9 +114,9 @@ class Undoing:
     async def _show_tag(self, tx: Transaction, row: Row) -> int:
         if row["now_id"] is not None:
             return 0  # it names the same manifest already
-        package_id, name = self.package["id"], row["name"]
-        await tx.execute(UPSERT_TAG, package_id, name, row["manifest_id"], self.at, self.by)
-        await tx.execute(INSERT_TAG_HISTORY, package_id, name, row["content_id"], self.by, self.at)
+        package_id, name, by = self.package["id"], row["name"], self.who.account_id or None
+        await tx.execute(UPSERT_TAG, package_id, name, row["manifest_id"], self.at, by)
+        await tx.execute(INSERT_TAG_HISTORY, package_id, name, row["content_id"], by, self.at)
         return 1
 
     async def finish(self, tx: Transaction) -> None:
@@ -124,14 +125,14 @@ class Undoing:
         await tx.execute(BUMP_PACKAGE, package_id)
         await tx.execute(SHOW_PACKAGE, package_id, self.deletion_id)
         await close_deletions(tx, package_id, f"[{self.deletion_id}]")
-        await record_event(tx, "deletion.restore", self.by, package_id, self.package, self.at)
+        await record_event(tx, self.who, "deletion.restore", package_id, self.package, self.at)
 
     async def purge(self, tx: Transaction) -> None:
         """End the window: from now on nothing of it can be restored. Raises NotFound."""
         await self._begin(tx)
         await tx.execute(PURGE_DELETION, self.deletion_id, PURGED)
         package_id = self.package["id"]
-        await record_event(tx, "deletion.purge", self.by, package_id, self.package, self.at)
+        await record_event(tx, self.who, "deletion.purge", package_id, self.package, self.at)
 
     async def purge_manifests(self, tx: Transaction, after: int) -> Sequence[int]:
         """End it for some of the manifests after a row id; return their ids, none at the end."""

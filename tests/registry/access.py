@@ -8,6 +8,7 @@ from functools import partial
 import httpx
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
+from auth.audit import OPERATOR
 from auth.principals import Role, Scope, Visibility
 from storage.clock import SECOND
 from storage.database import Transaction
@@ -122,7 +123,7 @@ Sign = Callable[[World, Place], Awaitable[str]]
 async def user(world: World, place: Place, scopes: Scope = Scope.ALL, **options: int) -> str:
     """Somebody of the world, or made on first use; `options` are those of `World.mint`."""
     if await world.services.accounts.find(place.person) is None:
-        await world.services.accounts.create_user(place.person, None)
+        await world.services.accounts.create_user(OPERATOR, place.person, None)
     return basic(place.person, await world.mint(place.person, scopes, **options))
 
 
@@ -139,7 +140,7 @@ async def granted(
     if kind == PACKAGE and not place.exists:
         return header
     resource_id = await resource(world, place, kind)
-    await world.services.accounts.grant(kind, resource_id, place.person, role)
+    await world.services.accounts.grant(OPERATOR, kind, resource_id, place.person, role)
     return header
 
 
@@ -194,10 +195,12 @@ async def robot(world: World, place: Place, kind: str) -> str:
 
 
 async def robot_of(world: World, project: str, kind: str) -> str:
-    robot_id, project_id = await world.services.projects.robot(project)
+    robot_id, project_id = await world.services.projects.robot(OPERATOR, project)
     bound = project_id if kind == "job" else None
     ends_at = world.clock() + 86400 * SECOND if kind == "job" else None
-    made = await world.services.tokens.create(robot_id, kind, "", Scope.ALL, ends_at, bound)
+    made = await world.services.tokens.create(
+        OPERATOR, robot_id, kind, "", Scope.ALL, ends_at, bound
+    )
     return basic("ci", made.text)
 
 
@@ -212,7 +215,7 @@ async def limited(world: World, place: Place, project: str = "") -> str:
     account = await world.services.accounts.get(place.person)
     bound = (PROJECT, await world.services.projects.get(project or place.project))
     made = await world.services.tokens.create(
-        account.id, "user", "", Scope.ALL, None, limits=[bound]
+        OPERATOR, account.id, "user", "", Scope.ALL, None, limits=[bound]
     )
     return basic(place.person, made.text)
 
@@ -263,6 +266,6 @@ PEOPLE: dict[str, Sign] = {
 async def finish(world: World) -> None:
     """End what the names of the rows say has ended."""
     world.clock.advance(LIFETIME)
-    await world.services.accounts.set_enabled("disabled-user", enabled=False)
+    await world.services.accounts.set_enabled(OPERATOR, "disabled-user", enabled=False)
     for row in await world.services.tokens.list("revoked-token"):
-        await world.services.tokens.revoke(row["id"])
+        await world.services.tokens.revoke(OPERATOR, row["id"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from auth.audit import OPERATOR
 from auth.principals import Visibility
 from registry.app import build_surface, wire
 from registry.watched import WatchedDatabase
@@ -63,11 +64,11 @@ def test_the_table_has_every_person_in_every_block() -> None:
 
 async def stock(world: World) -> None:
     """Make the projects, and for every person a package in each and a place to mount into."""
-    await world.services.accounts.create_organization("globex")
+    await world.services.accounts.create_organization(OPERATOR, "globex")
     projects = {f"{OWNER_NAME}/{name}": visibility for name, visibility in PROJECTS.items()}
     projects |= dict.fromkeys(ELSEWHERE.values(), Visibility.PRIVATE)
     for path, visibility in projects.items():
-        await world.services.projects.create(path, visibility)
+        await world.services.projects.create(OPERATOR, path, visibility)
     jobs = {path: await access.job(world, path) for path in projects}
     for place in (Place(block, person) for block in BLOCKS for person in PEOPLE):
         if place.exists:

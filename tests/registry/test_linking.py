@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from auth.accounts import PACKAGE, PROJECT
+from auth.audit import OPERATOR
 from auth.principals import Action, Principal, Role, Scope, Visibility
 from registry.linking import MAX_CONFIG, SOURCE, Said, publish, read_source
 from storage.clock import SECOND
@@ -29,8 +30,8 @@ NAME = "acme/app"
 
 async def project(world: World, visibility: Visibility, path: str = "acme/Widget") -> int:
     """A project whose source is at URL."""
-    made = await world.services.projects.create(path, visibility)
-    await world.services.projects.add_source(path, f"{URL}.git")
+    made = await world.services.projects.create(OPERATOR, path, visibility)
+    await world.services.projects.add_source(OPERATOR, path, f"{URL}.git")
     return made
 
 
@@ -73,7 +74,7 @@ async def test_metadata_gives_roles_at_once_and_visibility_once_confirmed(
     world: World, writer: Client, anonymous: Client, stranger: Client, where: str
 ) -> None:
     project_id = await project(world, Visibility.PUBLIC)
-    await world.services.accounts.grant(PROJECT, project_id, "stranger", Role.READ)
+    await world.services.accounts.grant(OPERATOR, PROJECT, project_id, "stranger", Role.READ)
     by_label = where == "label"
     image = await push(
         writer, config=labelled() if by_label else b"{}", **({} if by_label else annotated())
@@ -87,7 +88,7 @@ async def test_metadata_gives_roles_at_once_and_visibility_once_confirmed(
     assert "public like it once 'packhouse package link acme/app acme/Widget'" in said
     (event,) = await world.rows("select subject, detail from events where kind = 'package.link'")
     assert (event["subject"], event["detail"]) == ("acme/Widget", f"{where}, public waits")
-    await world.services.packages.link(NAME, project_id)
+    await world.services.packages.link(OPERATOR, NAME, project_id)
     assert await state(world) == ("Widget", Visibility.PUBLIC, None)
     assert (await (await anonymous.bearer(f"repository:{NAME}:pull")).get(path)).status_code == 200
 
@@ -111,11 +112,14 @@ async def test_a_project_that_opens_later_opens_what_was_confirmed_alone(
     project_id = await project(world, Visibility.PRIVATE)
     await push(writer, **annotated())
     await push(writer, name="acme/other", **annotated())
-    await world.services.packages.link("acme/other", project_id)
-    assert await world.services.projects.set_visibility("acme/widget", Visibility.PUBLIC) == 1
+    await world.services.packages.link(OPERATOR, "acme/other", project_id)
+    assert (
+        await world.services.projects.set_visibility(OPERATOR, "acme/widget", Visibility.PUBLIC)
+        == 1
+    )
     assert await state(world) == PENDING
     assert await state(world, "acme/other") == ("Widget", Visibility.PUBLIC, None)
-    await world.services.projects.set_visibility("acme/widget", Visibility.INTERNAL)
+    await world.services.projects.set_visibility(OPERATOR, "acme/widget", Visibility.INTERNAL)
     assert await state(world, "acme/other") == ("Widget", Visibility.INTERNAL, None)
 
 
@@ -125,7 +129,10 @@ async def test_a_project_that_opens_opens_what_nobody_confirmed_to_its_default_a
     await set_default(world, Visibility.INTERNAL)
     await project(world, Visibility.PRIVATE)
     await push(writer, **annotated())
-    assert await world.services.projects.set_visibility("acme/widget", Visibility.PUBLIC) == 1
+    assert (
+        await world.services.projects.set_visibility(OPERATOR, "acme/widget", Visibility.PUBLIC)
+        == 1
+    )
     assert await state(world) == ("Widget", Visibility.INTERNAL, Visibility.PUBLIC)
 
 
@@ -136,7 +143,7 @@ async def test_a_project_that_closes_closes_a_link_that_nobody_confirmed(
     await project(world, Visibility.PUBLIC)
     await push(writer, **annotated())
     assert await state(world) == ("Widget", Visibility.PUBLIC, None)
-    await world.services.projects.set_visibility("acme/widget", Visibility.PRIVATE)
+    await world.services.projects.set_visibility(OPERATOR, "acme/widget", Visibility.PRIVATE)
     assert await state(world) == ("Widget", Visibility.PRIVATE, None)
 
 
@@ -154,8 +161,10 @@ async def test_an_annotation_is_believed_before_the_label_of_a_base(
     world: World, writer: Client
 ) -> None:
     await project(world, Visibility.PUBLIC)
-    await world.services.projects.create("acme/base", Visibility.PUBLIC)
-    await world.services.projects.add_source("acme/base", "https://git.example.com/acme/base")
+    await world.services.projects.create(OPERATOR, "acme/base", Visibility.PUBLIC)
+    await world.services.projects.add_source(
+        OPERATOR, "acme/base", "https://git.example.com/acme/base"
+    )
     base = labelled("https://git.example.com/acme/base")
     await push(writer, config=base, **annotated())
     assert await state(world) == PENDING
@@ -167,10 +176,10 @@ async def test_only_the_first_manifest_under_a_tag_links(world: World, writer: C
     await push(writer, "v2", **annotated())
     assert await state(world) == UNLINKED
     await push(writer, name="acme/other", **annotated())
-    await world.services.packages.unlink("acme/other")
+    await world.services.packages.unlink(OPERATOR, "acme/other")
     await push(writer, "v2", name="acme/other", **annotated())
     assert await state(world, "acme/other") == UNLINKED
-    await world.services.packages.delete("acme/other")
+    await world.services.packages.delete(OPERATOR, "acme/other")
     await push(writer, "v3", name="acme/other", **annotated())
     assert await state(world, "acme/other") == UNLINKED
     assert project_id
@@ -213,13 +222,13 @@ async def test_an_index_that_names_nothing_here_is_not_corrected_by_its_children
 
 
 async def test_a_project_of_another_owner_is_not_linked(world: World, writer: Client) -> None:
-    await world.services.accounts.create_organization("beta", "writer")
+    await world.services.accounts.create_organization(OPERATOR, "beta", "writer")
     await project(world, Visibility.PUBLIC, "beta/Widget")
     await push(writer, **annotated())
     assert await state(world) == UNLINKED
     found = await world.services.projects.get("beta/widget")
     with pytest.raises(Invalid, match="own owner only"):
-        await world.services.packages.link(NAME, found)
+        await world.services.packages.link(OPERATOR, NAME, found)
 
 
 async def test_a_publisher_who_may_not_write_to_the_project_links_nothing(
@@ -230,8 +239,8 @@ async def test_a_publisher_who_may_not_write_to_the_project_links_nothing(
     for name, role in (("acme/app", Role.READ), ("acme/other", Role.WRITE)):
         await writer.push_blob(name, b"made by somebody else")
         package = await world.services.packages.get(name)
-        await grant(PACKAGE, package["id"], "stranger", Role.WRITE)
-        await grant(PROJECT, project_id, "stranger", role)
+        await grant(OPERATOR, PACKAGE, package["id"], "stranger", Role.WRITE)
+        await grant(OPERATOR, PROJECT, project_id, "stranger", role)
         await push(stranger, name=name, **annotated())
     assert await state(world) == UNLINKED
     assert await state(world, "acme/other") == PENDING
@@ -247,7 +256,7 @@ async def test_a_token_with_limits_links_within_them(
     limits = {"package": (PACKAGE, package["id"]), "project": (PROJECT, project_id)}
     account = await world.services.accounts.get("writer")
     made = await world.services.tokens.create(
-        account.id, "user", "", Scope.ALL, None, limits={limits["package"], limits[limit]}
+        OPERATOR, account.id, "user", "", Scope.ALL, None, limits={limits["package"], limits[limit]}
     )
     await push(writer.with_authorization(basic("writer", made.text)), **annotated())
     assert (await state(world))[0] == ("Widget" if limit == "project" else None)
@@ -317,7 +326,7 @@ async def test_our_own_host_and_path_name_a_project(
     world: World, source: str, linked: bool
 ) -> None:
     await world.reconfigure(public_url="https://packages.example.com")
-    await world.services.projects.create("acme/Widget", Visibility.PRIVATE)
+    await world.services.projects.create(OPERATOR, "acme/Widget", Visibility.PRIVATE)
     await push(world.client("writer"), **annotated(source))
     assert (await state(world))[0] == ("Widget" if linked else None)
 
@@ -326,24 +335,30 @@ async def test_our_own_page_of_a_project_that_another_owner_has_names_nothing(
     world: World,
 ) -> None:
     await world.reconfigure(public_url="https://packages.example.com")
-    await world.services.accounts.create_organization("beta", "writer")
-    await world.services.projects.create("beta/widget", Visibility.PRIVATE)
+    await world.services.accounts.create_organization(OPERATOR, "beta", "writer")
+    await world.services.projects.create(OPERATOR, "beta/widget", Visibility.PRIVATE)
     await push(world.client("writer"), **annotated("https://packages.example.com/acme/widget"))
     assert await state(world) == UNLINKED
 
 
 async def test_without_a_public_url_no_host_is_our_own(world: World, writer: Client) -> None:
-    await world.services.projects.create("acme/widget", Visibility.PRIVATE)
+    await world.services.projects.create(OPERATOR, "acme/widget", Visibility.PRIVATE)
     await push(writer, **annotated("https://registry.test/acme/widget"))
     assert await state(world) == UNLINKED
 
 
 async def test_a_job_s_token_ranks_above_metadata_and_links_with_visibility(world: World) -> None:
     await project(world, Visibility.PRIVATE)
-    await world.services.projects.create("acme/ours", Visibility.PUBLIC)
-    robot_id, project_id = await world.services.projects.robot("acme/ours")
+    await world.services.projects.create(OPERATOR, "acme/ours", Visibility.PUBLIC)
+    robot_id, project_id = await world.services.projects.robot(OPERATOR, "acme/ours")
     made = await world.services.tokens.create(
-        robot_id, "job", "", Scope.READ | Scope.WRITE, world.clock() + 3600 * SECOND, project_id
+        OPERATOR,
+        robot_id,
+        "job",
+        "",
+        Scope.READ | Scope.WRITE,
+        world.clock() + 3600 * SECOND,
+        project_id,
     )
     image = await push(world.client("").with_authorization(basic("ci", made.text)), **annotated())
     assert await state(world) == ("ours", Visibility.PUBLIC, None)
@@ -387,16 +402,16 @@ async def test_who_was_overtaken_by_a_first_publish_links_nothing(
 async def test_a_source_names_one_project_of_an_owner(world: World, writer: Client) -> None:
     await project(world, Visibility.PUBLIC)
     projects = world.services.projects
-    await projects.create("acme/second", Visibility.PRIVATE)
+    await projects.create(OPERATOR, "acme/second", Visibility.PRIVATE)
     with pytest.raises(Conflict, match="source of the project 'Widget' already"):
-        await projects.add_source("acme/second", URL)
-    await projects.add_source("acme/widget", "git@git.example.com:acme/widget.git")
-    await projects.add_source("acme/widget", "https://mirror.example.com/widget")
+        await projects.add_source(OPERATOR, "acme/second", URL)
+    await projects.add_source(OPERATOR, "acme/widget", "git@git.example.com:acme/widget.git")
+    await projects.add_source(OPERATOR, "acme/widget", "https://mirror.example.com/widget")
     listed = await projects.sources("acme/WIDGET")
     assert listed == ["git.example.com/acme/widget", "mirror.example.com/widget"]
-    await projects.remove_source("acme/widget", URL)
-    with pytest.raises(NotFound, match="is no source of acme/widget"):
-        await projects.remove_source("acme/widget", URL)
+    await projects.remove_source(OPERATOR, "acme/widget", URL)
+    with pytest.raises(NotFound, match="is no source of acme/Widget"):
+        await projects.remove_source(OPERATOR, "acme/widget", URL)
     await push(writer, **annotated())
     assert await state(world) == UNLINKED
 
@@ -408,10 +423,10 @@ async def test_no_package_misses_a_change_of_its_project(world: World, writer: C
     for visibility in (Visibility.PUBLIC, Visibility.PRIVATE, Visibility.INTERNAL):
         for name in names:
             await writer.push_blob(name, b"makes it")
-            await packages.unlink(name)
+            await packages.unlink(OPERATOR, name)
         await asyncio.gather(
-            *(packages.link(name, project_id) for name in names[:3]),
-            projects.set_visibility("acme/widget", visibility),
-            *(packages.link(name, project_id) for name in names[3:]),
+            *(packages.link(OPERATOR, name, project_id) for name in names[:3]),
+            projects.set_visibility(OPERATOR, "acme/widget", visibility),
+            *(packages.link(OPERATOR, name, project_id) for name in names[3:]),
         )
         assert [await state(world, name) for name in names] == [("Widget", visibility, None)] * 6

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from auth.audit import OPERATOR
 from auth.oauth import MAX_FORM_BYTES
 from auth.principals import Scope
 from auth.refresh_tokens import GRACE_SECONDS, REFRESH_SECONDS
@@ -111,7 +112,7 @@ async def test_what_is_wrong_is_said_as_oauth2_says_it(world: World) -> None:
     invalid(doubled, 400, "invalid_request", "2 times")
     many = [f"repository:acme/{number}:pull" for number in range(101)]
     invalid(await post(world, **good, scope=many), 400, "invalid_request", "at most 100")
-    await world.services.accounts.set_enabled("writer", enabled=False)
+    await world.services.accounts.set_enabled(OPERATOR, "writer", enabled=False)
     invalid(await post(world, **good), 401, "invalid_grant", "disabled")
 
 
@@ -200,11 +201,11 @@ async def test_a_refresh_token_ends_with_what_it_came_from(world: World, how: st
         await world.revoke(parent)
     elif how == "itself":
         (row,) = await world.rows("select id from tokens where kind = 'refresh'")
-        await world.services.tokens.revoke(row["id"])
+        await world.services.tokens.revoke(OPERATOR, row["id"])
     elif how == "password":
-        await world.services.accounts.set_password("writer", "another long password")
+        await world.services.accounts.set_password(OPERATOR, "writer", "another long password")
     elif how == "account":
-        await world.services.accounts.set_enabled("writer", enabled=False)
+        await world.services.accounts.set_enabled(OPERATOR, "writer", enabled=False)
     else:
         world.clock.advance(3600)
     invalid(await refresh(world, text), 401, "invalid_grant")
@@ -217,7 +218,7 @@ async def test_a_refresh_token_may_do_what_its_parent_may(world: World) -> None:
     package = (await world.services.packages.get("acme/app"))["id"]
     account = await world.services.accounts.get("writer")
     parent = await world.services.tokens.create(
-        account.id, "user", "", Scope.READ, None, limits=[(3, package)]
+        OPERATOR, account.id, "user", "", Scope.READ, None, limits=[(3, package)]
     )
     text = (await sign_in(world, secret=parent.text))["refresh_token"]
     scope = f"{PULL},push repository:acme/other:pull"

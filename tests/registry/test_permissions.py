@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from auth.audit import OPERATOR
 from auth.principals import Role, Scope, Visibility
 from tests.registry.client import Challenge, Client, basic, digest_of, image_manifest, refused
 from tests.registry.world import PASSWORD, World
@@ -263,9 +264,9 @@ async def finish(world: World, end: str, text: str) -> None:
     elif end == "expired":
         world.clock.advance(100)
     elif end == "disabled":
-        await accounts.set_enabled("writer", enabled=False)
+        await accounts.set_enabled(OPERATOR, "writer", enabled=False)
     else:
-        await accounts.set_password("writer", "another long password")
+        await accounts.set_password(OPERATOR, "writer", "another long password")
 
 
 async def test_an_ended_credential_reads_not_even_what_is_public(stocked: World) -> None:
@@ -285,16 +286,16 @@ async def test_an_ended_credential_learns_of_no_name_what_it_is(stocked: World) 
 
 
 async def test_a_disabled_account_comes_back_when_enabled(stocked: World) -> None:
-    await stocked.services.accounts.set_enabled("reader", enabled=False)
+    await stocked.services.accounts.set_enabled(OPERATOR, "reader", enabled=False)
     refused(await act(stocked.client("reader"), "manifest"), 401, "UNAUTHORIZED", "disabled")
     assert (await stocked.signed_in("reader").get("/token")).status_code == 401
-    await stocked.services.accounts.set_enabled("reader", enabled=True)
+    await stocked.services.accounts.set_enabled(OPERATOR, "reader", enabled=True)
     assert (await act(stocked.client("reader"), "manifest")).is_success
 
 
 async def test_a_new_password_ends_what_the_old_one_opened(stocked: World) -> None:
     bearer = await stocked.signed_in("writer").bearer(f"repository:{NAME}:pull")
-    await stocked.services.accounts.set_password("writer", "another long password")
+    await stocked.services.accounts.set_password(OPERATOR, "writer", "another long password")
     refused(await act(bearer, "manifest"), 401, "UNAUTHORIZED", "password was changed")
     refused(await stocked.signed_in("writer").get("/token"), 401, "UNAUTHORIZED")
     assert (

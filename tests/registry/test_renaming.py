@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from auth.accounts import PACKAGE, PROJECT
+from auth.audit import OPERATOR
 from auth.principals import Role, Visibility
 from registry.renaming import FIND_ALIAS, Renaming
 from storage.database import Database, Row, T, Transaction, Value, Work
@@ -35,7 +36,7 @@ async def image(world: World, writer: Client) -> Pushed:
 @pytest.fixture
 async def beta(world: World) -> str:
     """An organization of the stranger's."""
-    await world.services.accounts.create_organization("beta", "stranger")
+    await world.services.accounts.create_organization(OPERATOR, "beta", "stranger")
     return "beta"
 
 
@@ -59,7 +60,7 @@ async def test_every_pull_of_the_old_name_is_answered_under_it(
     renaming: Renaming, image: Pushed, reader: Client
 ) -> None:
     before = await answers(reader, OLD, image)
-    await renaming.rename(OLD, NEW)
+    await renaming.rename(OPERATOR, OLD, NEW)
     for old, was in zip(await answers(reader, OLD, image), before, strict=True):
         assert (old.status_code, old.content) == (200, was.content), old.url
         assert old.headers.get("docker-content-digest") == was.headers.get("docker-content-digest")
@@ -72,7 +73,7 @@ async def test_every_pull_of_the_old_name_is_answered_under_it(
 async def test_a_bearer_s_scope_for_the_old_name_counts_for_it_alone(
     renaming: Renaming, image: Pushed, reader: Client
 ) -> None:
-    await renaming.rename(OLD, NEW)
+    await renaming.rename(OPERATOR, OLD, NEW)
     old = await reader.bearer(f"repository:{OLD}:pull")
     assert {a.status_code for a in await answers(old, OLD, image)} == {200}
     refused(await old.get(f"/v2/{NEW}/manifests/v1"), 401, "UNAUTHORIZED", f"repository:{NEW}")
@@ -83,7 +84,7 @@ async def test_a_bearer_s_scope_for_the_old_name_counts_for_it_alone(
 async def test_the_anonymous_pull_a_public_package_by_its_old_name(
     world: World, renaming: Renaming, image: Pushed, anonymous: Client
 ) -> None:
-    await renaming.rename(OLD, NEW)
+    await renaming.rename(OPERATOR, OLD, NEW)
     refused(await anonymous.get(f"/v2/{OLD}/manifests/v1"), 401, "UNAUTHORIZED")
     await world.publish(NEW)
     somebody = await anonymous.bearer(f"repository:{OLD}:pull")
@@ -94,7 +95,7 @@ async def test_the_anonymous_pull_a_public_package_by_its_old_name(
 async def test_a_write_to_the_old_name_is_403_and_names_the_new_one(
     world: World, renaming: Renaming, image: Pushed, writer: Client, bearer: bool
 ) -> None:
-    await renaming.rename(OLD, NEW)
+    await renaming.rename(OPERATOR, OLD, NEW)
     client = await writer.bearer(f"repository:{OLD}:pull,push,delete") if bearer else writer
     before = await world.footprint()
     for answer in (
@@ -113,7 +114,7 @@ async def test_a_write_to_the_old_name_is_403_and_names_the_new_one(
 async def test_who_may_not_write_learns_no_new_name(
     renaming: Renaming, image: Pushed, stranger: Client, reader: Client
 ) -> None:
-    await renaming.rename(OLD, NEW)
+    await renaming.rename(OPERATOR, OLD, NEW)
     assert image
     for client in (stranger, reader):
         answer = await client.post(f"/v2/{OLD}/blobs/uploads/")
@@ -125,7 +126,7 @@ async def test_who_may_not_write_learns_no_new_name(
 async def test_blobs_are_mounted_from_the_old_name(
     renaming: Renaming, image: Pushed, writer: Client
 ) -> None:
-    await renaming.rename(OLD, NEW)
+    await renaming.rename(OPERATOR, OLD, NEW)
     assert image
     mounted = await writer.post(f"/v2/acme/x/blobs/uploads/?mount={digest_of(LAYER)}&from={OLD}")
     assert mounted.status_code == 201
@@ -134,11 +135,11 @@ async def test_blobs_are_mounted_from_the_old_name(
 async def test_an_old_name_goes_with_its_package_from_name_to_name_and_back(
     world: World, renaming: Renaming, image: Pushed, reader: Client, writer: Client
 ) -> None:
-    await renaming.rename(OLD, "acme/two")
-    await renaming.rename("acme/two", NEW)
+    await renaming.rename(OPERATOR, OLD, "acme/two")
+    await renaming.rename(OPERATOR, "acme/two", NEW)
     for name in (OLD, "acme/two", NEW):
         assert (await reader.get(f"/v2/{name}/manifests/v1")).content == image.data
-    await renaming.rename(NEW, OLD)
+    await renaming.rename(OPERATOR, NEW, OLD)
     for name in (OLD, "acme/two", NEW):
         assert (await reader.get(f"/v2/{name}/manifests/v1")).content == image.data
     await writer.push_image(OLD, "v2")
@@ -149,17 +150,17 @@ async def test_an_old_name_goes_with_its_package_from_name_to_name_and_back(
 async def test_an_old_name_is_kept_until_it_is_released(
     world: World, renaming: Renaming, image: Pushed, reader: Client, writer: Client
 ) -> None:
-    await renaming.rename(OLD, NEW)
+    await renaming.rename(OPERATOR, OLD, NEW)
     await writer.push_image("acme/other", "v1")
     with pytest.raises(Conflict, match="'packhouse package release acme/app' ends that"):
-        await renaming.rename("acme/other", OLD)
+        await renaming.rename(OPERATOR, "acme/other", OLD)
     with pytest.raises(NotFound, match="it is acme/server now"):
         await world.services.packages.get(OLD)
     with pytest.raises(NotFound, match="it is acme/server now"):
-        await renaming.rename(OLD, "acme/more")
-    assert await renaming.release(OLD) == NEW
+        await renaming.rename(OPERATOR, OLD, "acme/more")
+    assert await renaming.release(OPERATOR, OLD) == NEW
     with pytest.raises(NotFound, match="not a name that a package had before"):
-        await renaming.release(OLD)
+        await renaming.release(OPERATOR, OLD)
     assert (await reader.get(f"/v2/{OLD}/manifests/v1")).status_code == 404
     other = await writer.push_image(OLD, "v1", b"somebody else's")
     assert (await reader.get(f"/v2/{OLD}/manifests/v1")).content == other.data
@@ -169,13 +170,13 @@ async def test_an_old_name_is_kept_until_it_is_released(
 async def test_a_package_keeps_its_old_name_also_while_it_is_deleted(
     world: World, renaming: Renaming, image: Pushed, reader: Client, writer: Client
 ) -> None:
-    await renaming.rename(OLD, NEW)
-    deleted = await world.services.packages.delete(NEW)
+    await renaming.rename(OPERATOR, OLD, NEW)
+    deleted = await world.services.packages.delete(OPERATOR, NEW)
     refused(await reader.get(f"/v2/{OLD}/manifests/v1"), 404, "NAME_UNKNOWN")
     refused(await writer.post(f"/v2/{OLD}/blobs/uploads/"), 403, "DENIED", f"push to {NEW}")
     with pytest.raises(Conflict, match="is deleted: 'packhouse package restore acme/server' first"):
-        await renaming.rename(NEW, "acme/more")
-    await world.services.restoration.restore(NEW, deleted.id)
+        await renaming.rename(OPERATOR, NEW, "acme/more")
+    await world.services.restoration.restore(OPERATOR, NEW, deleted.id)
     assert (await reader.get(f"/v2/{OLD}/manifests/v1")).content == image.data
 
 
@@ -184,9 +185,9 @@ async def test_deletions_indexes_and_history_go_along(
 ) -> None:
     index = await writer.push_manifest(OLD, "all", index_manifest(image))
     assert (await writer.delete(f"/v2/{OLD}/manifests/{index.digest}")).status_code == 202
-    await renaming.rename(OLD, NEW)
+    await renaming.rename(OPERATOR, OLD, NEW)
     (deletion,) = await world.services.restoration.list(NEW, 0)
-    await world.services.restoration.restore(NEW, deletion.id)
+    await world.services.restoration.restore(OPERATOR, NEW, deletion.id)
     for name in (OLD, NEW):
         assert (await writer.get(f"/v2/{name}/manifests/all")).content == index.data
     package = await world.services.packages.get(NEW)
@@ -198,7 +199,7 @@ async def test_deletions_indexes_and_history_go_along(
 async def test_a_transfer_is_judged_by_the_new_owner_alone(
     world: World, renaming: Renaming, image: Pushed, beta: str, writer: Client, stranger: Client
 ) -> None:
-    assert await renaming.transfer(OLD, beta) == "beta/app"
+    assert await renaming.transfer(OPERATOR, OLD, beta) == "beta/app"
     for name in (OLD, "beta/app"):
         assert (await stranger.get(f"/v2/{name}/manifests/v1")).content == image.data
         refused(await writer.get(f"/v2/{name}/manifests/v1"), 404, "NAME_UNKNOWN")
@@ -213,17 +214,17 @@ async def test_a_transfer_leaves_project_and_grants_and_keeps_visibility(
     world: World, renaming: Renaming, image: Pushed, beta: str
 ) -> None:
     services = world.services
-    await services.accounts.create_user("guest", None)
-    project_id = await services.projects.create("acme/widget", Visibility.PUBLIC)
+    await services.accounts.create_user(OPERATOR, "guest", None)
+    project_id = await services.projects.create(OPERATOR, "acme/widget", Visibility.PUBLIC)
     package = await services.packages.get(OLD)
-    await services.packages.link(OLD, project_id)
-    await services.accounts.grant(PACKAGE, package["id"], "guest", Role.READ)
-    await services.accounts.grant(PROJECT, project_id, "guest", Role.WRITE)
-    await renaming.transfer(OLD, beta)
+    await services.packages.link(OPERATOR, OLD, project_id)
+    await services.accounts.grant(OPERATOR, PACKAGE, package["id"], "guest", Role.READ)
+    await services.accounts.grant(OPERATOR, PROJECT, project_id, "guest", Role.WRITE)
+    await renaming.transfer(OPERATOR, OLD, beta)
     now = await services.packages.get("beta/app")
     assert (now["project"], now["visibility"]) == (None, Visibility.PUBLIC)
     assert now["own_visibility"] == Visibility.PUBLIC
-    await services.projects.set_visibility("acme/widget", Visibility.PRIVATE)
+    await services.projects.set_visibility(OPERATOR, "acme/widget", Visibility.PRIVATE)
     assert (await services.packages.get("beta/app"))["visibility"] == Visibility.PUBLIC
     assert await world.rows("select role from grants where resource_kind = 3") == []
     events = await world.rows("select owner_id from events where kind = 'package.transfer'")
@@ -245,7 +246,7 @@ async def test_names_that_cannot_be_are_refused_in_words(
         ("acme/npm/pad", Denied, "kept for npm packages"),
     ):
         with pytest.raises(error, match=words):
-            await renaming.rename(OLD, new)
+            await renaming.rename(OPERATOR, OLD, new)
     for owner, error, words in (
         (beta, Conflict, "beta/app exists"),
         ("acme", Conflict, "is acme's already"),
@@ -253,9 +254,9 @@ async def test_names_that_cannot_be_are_refused_in_words(
         ("v2", NameInvalid, "is reserved"),
     ):
         with pytest.raises(error, match=words):
-            await renaming.transfer(OLD, owner)
+            await renaming.transfer(OPERATOR, OLD, owner)
     with pytest.raises(NotFound, match="no package acme/none"):
-        await renaming.rename("acme/none", "acme/more")
+        await renaming.rename(OPERATOR, "acme/none", "acme/more")
     assert image
 
 
@@ -265,7 +266,7 @@ async def test_an_upload_under_way_ends_with_the_name(
     location = await writer.start(OLD)
     first = await writer.patch(location, content=b"half")
     assert first.status_code == 202
-    await renaming.rename(OLD, NEW)
+    await renaming.rename(OPERATOR, OLD, NEW)
     path = first.headers["location"]
     for answer in (
         await writer.get(path),
@@ -285,7 +286,7 @@ async def test_a_body_that_comes_while_its_package_is_renamed_makes_nothing(
 ) -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"half"
-        await renaming.rename(OLD, NEW)
+        await renaming.rename(OPERATOR, OLD, NEW)
         yield b"more"
 
     path, digest = f"/v2/{OLD}/blobs/uploads/", digest_of(b"halfmore")
@@ -343,7 +344,11 @@ async def test_a_first_push_that_takes_the_new_name_meanwhile_is_a_conflict_in_w
     between = InBetween(world.services.database, lambda: admin.push_image(taken, "v1", b"first"))
     renaming = Renaming(cast("Database", between), world.clock)
     with pytest.raises(Conflict, match=f"{taken} exists, or was deleted and can come back"):
-        await (renaming.rename(OLD, NEW) if way == "rename" else renaming.transfer(OLD, beta))
+        await (
+            renaming.rename(OPERATOR, OLD, NEW)
+            if way == "rename"
+            else renaming.transfer(OPERATOR, OLD, beta)
+        )
     assert (await reader.get(f"/v2/{OLD}/manifests/v1")).content == image.data
     assert (await admin.get(f"/v2/{taken}/manifests/v1")).content != image.data
     assert await world.rows("select repository from aliases") == []
@@ -354,9 +359,9 @@ async def test_two_packages_that_take_one_name_at_once_do_not_both_get_it(
 ) -> None:
     await writer.push_image("acme/other", "v1")
     rival = Renaming(world.services.database, world.clock)
-    between = InBetween(world.services.database, lambda: rival.rename("acme/other", NEW))
+    between = InBetween(world.services.database, lambda: rival.rename(OPERATOR, "acme/other", NEW))
     with pytest.raises(Conflict, match="acme/server exists"):
-        await Renaming(cast("Database", between), world.clock).rename(OLD, NEW)
+        await Renaming(cast("Database", between), world.clock).rename(OPERATOR, OLD, NEW)
     await writer.push_image(OLD, "v2")
     assert image
 
@@ -375,7 +380,7 @@ async def test_pushes_of_a_name_that_is_being_taken_end_in_words(
 
     for there, back in ((OLD, NEW), (NEW, OLD)):
         moved, *pushed = await asyncio.gather(
-            renaming.rename(there, back), *map(push, range(10)), return_exceptions=True
+            renaming.rename(OPERATOR, there, back), *map(push, range(10)), return_exceptions=True
         )
         assert set(pushed) <= {201, 403}
         if moved is not None:  # a push was first

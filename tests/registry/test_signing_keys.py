@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from auth.audit import OPERATOR
 from auth.signing_keys import LOOK_SECONDS, PURPOSES, lifetime_seconds
 from tests.registry.client import Client, digest_of, refused
 from tests.registry.processes import run
@@ -20,7 +21,7 @@ async def rotate(world: World) -> None:
     config = world.config
     keep = lifetime_seconds(config.bearer_seconds, config.upload_seconds)
     async with world.another_worker() as operator:
-        await operator.services.keys.rotate(keep)
+        await operator.services.keys.rotate(OPERATOR, keep)
 
 
 def on(world: World, client: Client) -> Client:
@@ -97,7 +98,7 @@ async def test_keys_that_were_stolen_end_at_once(world: World) -> None:
     assert (await bearer.get("/v2/")).status_code == 200
     location = await world.client().start("acme/app")
     async with world.another_worker() as operator:
-        await operator.services.keys.rotate(0)
+        await operator.services.keys.rotate(OPERATOR, 0)
     world.clock.advance(LOOK_SECONDS)
     refused(await bearer.get("/v2/"), 401, "UNAUTHORIZED", "not signed by this registry")
     put = await world.client().put(location, params={"digest": digest_of(DATA)}, content=DATA)

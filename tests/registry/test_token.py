@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from auth.audit import OPERATOR
 from auth.principals import Scope
 from registry.startup import FIRST_LOGIN
 from storage.clock import SECOND, now
@@ -186,7 +187,7 @@ async def test_who_is_no_longer_welcome_gets_none(world: World) -> None:
     for text, word in ((revoked, "revoked"), (expiring, "expired")):
         response = await Client(world, basic("writer", text)).get("/token")
         refused(response, 401, "UNAUTHORIZED", word)
-    await world.services.accounts.set_enabled("writer", enabled=False)
+    await world.services.accounts.set_enabled(OPERATOR, "writer", enabled=False)
     for client in (world.signed_in("writer"), world.client("writer")):
         refused(await client.get("/token"), 401, "UNAUTHORIZED", "disabled")
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
+from auth.audit import OPERATOR
 from auth.principals import Principal, Role, Scope, Visibility
 from auth.tokens import NewToken
 from storage.clock import SECOND
@@ -20,8 +21,8 @@ async def resources(world: World) -> dict[str, tuple[int, int]]:
     """Images of two owners; acme/app belongs to a project. What a limit may name."""
     for name in ("acme/app", "acme/other", "writer/own"):
         await world.client().push_image(name, "v1")
-    project = await world.services.projects.create("acme/widget", Visibility.PRIVATE)
-    await world.services.packages.link("acme/app", project)
+    project = await world.services.projects.create(OPERATOR, "acme/widget", Visibility.PRIVATE)
+    await world.services.packages.link(OPERATOR, "acme/app", project)
     return {
         "acme": (OWNER, (await world.services.accounts.get(OWNER_NAME)).id),
         "acme/widget": (PROJECT, project),
@@ -32,7 +33,7 @@ async def resources(world: World) -> dict[str, tuple[int, int]]:
 async def limited(world: World, *limits: tuple[int, int], name: str = "writer") -> Client:
     account = await world.services.accounts.get(name)
     made = await world.services.tokens.create(
-        account.id, "user", "", Scope.ALL, None, limits=limits
+        OPERATOR, account.id, "user", "", Scope.ALL, None, limits=limits
     )
     return world.client("").with_authorization(basic(name, made.text))
 
@@ -121,7 +122,7 @@ async def test_a_limit_whose_resource_is_gone_covers_nothing(
 ) -> None:
     client = await limited(world, resources["acme/widget"])
     assert await readable(client) == {"acme/app"}
-    await world.services.packages.unlink("acme/app")
+    await world.services.packages.unlink(OPERATOR, "acme/app")
     assert await readable(client) == set()
 
 
@@ -132,7 +133,13 @@ async def test_a_token_makes_none_that_may_more(
     account = await world.services.accounts.get("writer")
     scopes = Scope.READ | Scope.ADMIN
     parent = await tokens.create(
-        account.id, "user", "", scopes, end, limits=[resources["acme"], resources["acme/other"]]
+        OPERATOR,
+        account.id,
+        "user",
+        "",
+        scopes,
+        end,
+        limits=[resources["acme"], resources["acme/other"]],
     )
     who = await principal(world, Client(world, f"Bearer {parent.text}"))
 
@@ -201,8 +208,8 @@ async def test_nothing_that_is_made_while_its_maker_ends_stays(world: World) -> 
 async def test_a_teams_role_counts_within_a_tokens_limits(
     world: World, resources: dict[str, tuple[int, int]]
 ) -> None:
-    await world.services.accounts.grant(*resources["acme/other"], "stranger", Role.READ)
-    await world.services.accounts.grant(*resources["acme/widget"], "stranger", Role.READ)
+    await world.services.accounts.grant(OPERATOR, *resources["acme/other"], "stranger", Role.READ)
+    await world.services.accounts.grant(OPERATOR, *resources["acme/widget"], "stranger", Role.READ)
     client = await limited(world, resources["acme/other"], name="stranger")
     assert await readable(client) == {"acme/other"}
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from auth.audit import OPERATOR
 from auth.principals import Role
 from tests.clients.server import running
 from tests.registry.client import Client, digest_of, refused
@@ -555,11 +556,11 @@ async def test_who_lost_the_right_does_not_finish(world: World, end: str) -> Non
     if end == "revoked":
         await world.revoke(text)
     elif end == "disabled":
-        await accounts.set_enabled("writer", enabled=False)
+        await accounts.set_enabled(OPERATOR, "writer", enabled=False)
     elif end == "demoted":
         await world.set_role("writer", Role.READ)
     else:
-        await accounts.set_password("writer", "another long password")
+        await accounts.set_password(OPERATOR, "writer", "another long password")
     status, code = (403, "DENIED") if end == "demoted" else (401, "UNAUTHORIZED")
     await every_use(client, location, status, code)
 

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
+from auth.audit import OPERATOR
 from auth.principals import Action, Principal, Visibility
 from storage.database import Transaction
 from storage.errors import NotFound, Unauthenticated
@@ -123,13 +124,13 @@ async def universe(world: World) -> Universe:
     accounts, projects = world.services.accounts, world.services.projects
     resources = {}
     for owner in OWNERS:
-        resources[OWNER, owner] = await accounts.create_organization(owner)
+        resources[OWNER, owner] = await accounts.create_organization(OPERATOR, owner)
         resources[PROJECT, f"{owner}/app"] = await projects.create(
-            f"{owner}/app", Visibility.PRIVATE
+            OPERATOR, f"{owner}/app", Visibility.PRIVATE
         )
-        await projects.robot(f"{owner}/app")
+        await projects.robot(OPERATOR, f"{owner}/app")
     for name in ("ann", "ben", "root"):
-        await accounts.create_user(name, None, admin=name == "root")
+        await accounts.create_user(OPERATOR, name, None, admin=name == "root")
     for team in TEAMS:
         await world.services.database.execute(
             INSERT_TEAM, team, resources[OWNER, team.partition("/")[0]]

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth.accounts import OWNER, insert_user
+from auth.audit import OPERATOR
 from auth.passwords import hash_password
 from auth.principals import Role, Visibility
 from auth.principals import Scope as TokenScope
@@ -125,9 +126,9 @@ class World:
                 await insert_user(tx, name, _password_hash(), at, admin=name == "admin")
 
         await self.services.database.write(work)
-        organization = await self.services.accounts.create_organization(OWNER_NAME)
+        organization = await self.services.accounts.create_organization(OPERATOR, OWNER_NAME)
         for name, role in ROLES.items():
-            await self.services.accounts.grant(OWNER, organization, name, role)
+            await self.services.accounts.grant(OPERATOR, OWNER, organization, name, role)
         for name in ("admin", "stranger", *ROLES):
             self.tokens[name] = await self.mint(name)
 
@@ -137,20 +138,22 @@ class World:
         """Make a token; `expires_in` is seconds."""
         account = await self.services.accounts.get(name)
         expires_at = None if expires_in is None else self.clock() + expires_in * SECOND
-        made = await self.services.tokens.create(account.id, "user", "", scopes, expires_at)
+        made = await self.services.tokens.create(
+            OPERATOR, account.id, "user", "", scopes, expires_at
+        )
         return made.text
 
     async def revoke(self, text: str) -> None:
         who = await self.services.tokens.find(text)
         assert who is not None
-        await self.services.tokens.revoke(who.token_id)
+        await self.services.tokens.revoke(OPERATOR, who.token_id)
 
     async def set_role(self, name: str, role: Role) -> None:
         account = await self.services.accounts.get(OWNER_NAME)
-        await self.services.accounts.grant(OWNER, account.id, name, role)
+        await self.services.accounts.grant(OPERATOR, OWNER, account.id, name, role)
 
     async def publish(self, repository: str, visibility: Visibility = Visibility.PUBLIC) -> None:
-        await self.services.packages.set_visibility(repository, visibility)
+        await self.services.packages.set_visibility(OPERATOR, repository, visibility)
 
     async def rows(self, sql: str) -> list[Row]:
         return list(await self.services.database.fetch(sql))

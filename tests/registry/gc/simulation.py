@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from auth.audit import OPERATOR
 from registry.errors import ContentMissing
 from registry.gc import LEASE, Collector
 from registry.leases import LeaseLost
@@ -157,10 +158,10 @@ class Simulation:
             try:
                 deletion = await self.depot.delete(Digest.of(data), repository)
                 if self.dice.random() < 0.7:
-                    await self.depot.services.restoration.purge(repository, deletion)
+                    await self.depot.services.restoration.purge(OPERATOR, repository, deletion)
                     self.counts["purges"] += 1
                 elif self.dice.random() < 0.5:
-                    await self.depot.services.restoration.restore(repository, deletion)
+                    await self.depot.services.restoration.restore(OPERATOR, repository, deletion)
                     self.counts["restores"] += 1
             except (NotFound, NotAllowed, Conflict):
                 continue  # somebody else was faster, or it took days

@@ -1,5 +1,6 @@
 """What gc removes and when, and everything it must leave."""
 
+from auth.audit import OPERATOR
 from storage.digest import Digest
 from tests.registry.gc.depot import APP, DAY, HOUR, Depot, image
 
@@ -78,7 +79,7 @@ async def test_a_yes_writes_nothing_while_it_is_fresh_or_a_manifest_names_the_bl
 
 
 async def test_a_yes_to_a_reader_holds_nothing(depot: Depot) -> None:
-    await depot.services.accounts.create_user("reader", None)
+    await depot.services.accounts.create_user(OPERATOR, "reader", None)
     digest = await depot.push_blob(b"layer", APP)
     await depot.database.execute("update packages set visibility = 2 where repository = $1", APP)
     depot.clock.advance(DAY - 1)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from auth.audit import OPERATOR
 from registry.errors import OutOfOrder, UploadUnknown
 from registry.expiry import MANIFEST_CHUNK, expire_manifests
 from storage.digest import Digest
@@ -252,7 +253,7 @@ async def test_a_blob_of_an_expired_manifest_has_a_grace_whatever_its_hint_said(
     digest = await depot.push_image(b"layer")
     deletion = await depot.delete(digest)
     await depot.database.execute("update repository_blobs set orphaned_at = 1 where blob_id > 0")
-    await depot.services.restoration.purge(APP, deletion)
+    await depot.services.restoration.purge(OPERATOR, APP, deletion)
     assert await depot.gc() == {"manifests": 1}
     assert await depot.count("repository_blobs") == 1
     depot.clock.advance(DAY + 1)

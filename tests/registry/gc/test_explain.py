@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from auth.audit import OPERATOR
 from registry.explain import Explainer
 from registry.preview import Preview
 from storage.clock import SECOND, rfc3339
@@ -66,7 +67,7 @@ async def test_a_manifest_is_explained_by_tags_indexes_and_deletions(depot: Depo
     deletion = await depot.delete(top)
     (text,) = await why(depot, top)
     assert f"by deletion {deletion}: can be restored until {after(depot, MONTH)}" in text
-    await depot.services.restoration.purge(APP, deletion)
+    await depot.services.restoration.purge(OPERATOR, APP, deletion)
     assert await why(depot, top) == [
         f"it is a manifest of {APP}: purged: gone with the next round of gc"
     ]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from auth.audit import OPERATOR
 from registry.expiry import expire_deletions, expire_manifests, purge_uploads
 from registry.gc import Step, remove_blobs, remove_links
 from registry.watched import WatchedDatabase
@@ -93,7 +94,7 @@ async def test_a_manifest_that_was_restored_stays(depot: Depot) -> None:
 
     async def in_time(depot: Depot) -> None:
         depot.clock.advance(-2)
-        await depot.services.restoration.restore(APP, deletion)
+        await depot.services.restoration.restore(OPERATOR, APP, deletion)
         depot.clock.advance(2)
 
     assert await do(expire_manifests, depot, in_time) == 0
@@ -131,7 +132,7 @@ async def test_a_deletion_of_a_tag_that_was_restored_stays_undone(depot: Depot) 
 
     async def in_time(depot: Depot) -> None:
         depot.clock.advance(-2)
-        await depot.services.restoration.restore(APP, deletion)
+        await depot.services.restoration.restore(OPERATOR, APP, deletion)
         depot.clock.advance(2)
 
     assert await do(expire_deletions, depot, in_time) == 0

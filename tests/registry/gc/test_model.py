@@ -24,6 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from auth.audit import OPERATOR
 from auth.principals import ANONYMOUS
 from storage.connect import open_database
 from storage.digest import Digest
@@ -90,7 +91,7 @@ class Registry(RuleBasedStateMachine):
         for repository, shelf in self.shelves.items():
             if not shelf.hidden:
                 await self.depot.push_blob(b"so that the package exists", repository)
-                await self.depot.services.packages.delete(repository)
+                await self.depot.services.packages.delete(OPERATOR, repository)
         for days in (31, 1.1, 1.1, 1.1):
             self.clock.advance(days * 86400)
             await self.depot.gc()
@@ -213,7 +214,7 @@ class Registry(RuleBasedStateMachine):
     def delete_package(self, repository: str) -> None:
         shelf = self.shelves[repository]
         if not shelf.hidden:
-            deleted = self.run(self.depot.services.packages.delete(repository))
+            deleted = self.run(self.depot.services.packages.delete(OPERATOR, repository))
             shelf.hide_package(deleted.id, self.clock())
 
     @precondition(lambda self: any(shelf.deletions for shelf in self.shelves.values()))
@@ -221,7 +222,7 @@ class Registry(RuleBasedStateMachine):
     def restore(self, data: st.DataObject) -> None:
         repository, deletion = self._draw_deletion(data)
         shelf = self.shelves[repository]
-        restoring = self.depot.services.restoration.restore(repository, deletion)
+        restoring = self.depot.services.restoration.restore(OPERATOR, repository, deletion)
         if shelf.restorable(deletion, self.clock()):
             assert set(self.run(restoring).conflicts) == shelf.restore(deletion)
         else:
@@ -232,7 +233,7 @@ class Registry(RuleBasedStateMachine):
     @rule(data=st.data())
     def purge(self, data: st.DataObject) -> None:
         repository, deletion = self._draw_deletion(data)
-        self.run(self.depot.services.restoration.purge(repository, deletion))
+        self.run(self.depot.services.restoration.purge(OPERATOR, repository, deletion))
         self.shelves[repository].purge(deletion)
 
     def _draw_deletion(self, data: st.DataObject) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from auth.audit import OPERATOR
 from registry.package_deletion import HIDE_PACKAGE, delete_package
 from storage.database import Work
 from storage.digest import Digest
@@ -12,7 +13,7 @@ MONTH = 30 * DAY
 
 
 async def restore(depot: Depot, deletion: int) -> tuple[int, int, dict[str, str]]:
-    restored = await depot.services.restoration.restore(APP, deletion)
+    restored = await depot.services.restoration.restore(OPERATOR, APP, deletion)
     return restored.manifests, restored.tags, restored.conflicts
 
 
@@ -93,9 +94,9 @@ async def test_what_cannot_be_restored_says_why(depot: Depot) -> None:
     with pytest.raises(NotFound, match="has no deletion 77"):
         await restore(depot, 77)
     with pytest.raises(NotFound, match="has no deletion"):
-        await depot.services.restoration.restore("admin/other", deletion)
+        await depot.services.restoration.restore(OPERATOR, "admin/other", deletion)
     with pytest.raises(NotFound, match="no package"):
-        await depot.services.restoration.restore("admin/nothing", deletion)
+        await depot.services.restoration.restore(OPERATOR, "admin/nothing", deletion)
     depot.clock.advance(MONTH + 1)
     with pytest.raises(Conflict, match="its time is up"):
         await restore(depot, deletion)
@@ -107,7 +108,7 @@ async def test_what_cannot_be_restored_says_why(depot: Depot) -> None:
 async def test_a_purge_ends_the_window_at_once(depot: Depot) -> None:
     digest = await depot.push_image(b"layer")
     deletion = await depot.delete(digest)
-    await depot.services.restoration.purge(APP, deletion)
+    await depot.services.restoration.purge(OPERATOR, APP, deletion)
     (listed,) = await depot.services.restoration.list(APP)
     assert listed.restorable_until is None
     with pytest.raises(Conflict):
@@ -119,7 +120,7 @@ async def test_a_purge_ends_the_window_at_once(depot: Depot) -> None:
 
 async def test_a_purge_of_a_tag_leaves_its_manifest(depot: Depot) -> None:
     digest = await depot.push_image(b"layer")
-    await depot.services.restoration.purge(APP, await depot.delete("v1"))
+    await depot.services.restoration.purge(OPERATOR, APP, await depot.delete("v1"))
     assert await depot.gc() == {"deletions": 1}
     assert await depot.has(digest)
 
@@ -129,12 +130,12 @@ async def test_a_package_is_deleted_and_restored_as_one(depot: Depot) -> None:
     await depot.push_image(b"two", tag="v2")
     await depot.push_blob(b"never named")
     await depot.push_image(b"two", repository="admin/other")
-    deleted = await depot.services.packages.delete(APP, depot.who.account_id)
+    deleted = await depot.services.packages.delete(depot.who, APP)
     assert (deleted.manifests, deleted.tags, deleted.complete) == (2, 2, True)
     assert not await depot.has("v1")
     assert not await depot.has_blob(Digest.of(b"never named"))
     with pytest.raises(NotFound, match="deleted already"):
-        await depot.services.packages.delete(APP)
+        await depot.services.packages.delete(OPERATOR, APP)
     (listed,) = await depot.services.restoration.list(APP)
     assert (listed.reason, listed.deleted_by, listed.manifests) == ("package", "admin", 2)
     depot.clock.advance(MONTH - 1)
@@ -164,11 +165,11 @@ async def test_a_package_of_more_than_a_chunk_is_deleted_restored_and_purged(
         "insert into tags (repository_id, name, manifest_id, created_at, updated_at) "
         "select repository_id, 'n' || id, id, 0, 0 from manifests where media_type = 'x'"
     )
-    deleted = await depot.services.packages.delete(APP)
+    deleted = await depot.services.packages.delete(OPERATOR, APP)
     assert (deleted.manifests, deleted.tags) == (1205, 1205)
     assert await restore(depot, deleted.id) == (1205, 1205, {})
-    again = await depot.services.packages.delete(APP)
-    assert await depot.services.restoration.purge_package(APP) == 1
+    again = await depot.services.packages.delete(OPERATOR, APP)
+    assert await depot.services.restoration.purge_package(OPERATOR, APP) == 1
     with pytest.raises(Conflict, match="time is up"):
         await restore(depot, again.id)
     assert await depot.gc() == {"manifests": 1205}
@@ -180,7 +181,7 @@ async def test_a_push_brings_a_deleted_package_back_without_what_was_deleted(
     depot: Depot,
 ) -> None:
     old = await depot.push_image(b"old", tag="v1")
-    deleted = await depot.services.packages.delete(APP)
+    deleted = await depot.services.packages.delete(OPERATOR, APP)
     await depot.push_image(b"new", tag="v1")
     assert await depot.read("v1") == image([b"new"])
     assert not await depot.has(old)
@@ -202,7 +203,7 @@ async def test_a_push_in_the_middle_ends_the_deletion_where_it_stands(depot: Dep
         return await depot.database.write(work)
 
     (package,) = (await depot.rows("packages"))["packages"]
-    deleted = await delete_package(write, int(str(package[0])), None, depot.clock())
+    deleted = await delete_package(write, OPERATOR, int(str(package[0])), depot.clock())
     assert not deleted.complete
     assert (deleted.manifests, deleted.tags) == (0, 1)
     assert await depot.has("v2")
@@ -213,7 +214,7 @@ async def test_a_push_in_the_middle_ends_the_deletion_where_it_stands(depot: Dep
 async def test_parts_of_a_deleted_package_wait_for_the_package(depot: Depot) -> None:
     digest = await depot.push_image(b"layer")
     part = await depot.delete(digest)
-    whole = (await depot.services.packages.delete(APP)).id
+    whole = (await depot.services.packages.delete(OPERATOR, APP)).id
     with pytest.raises(Conflict, match=f"restore deletion {whole} first"):
         await restore(depot, part)
     await restore(depot, whole)
@@ -226,9 +227,9 @@ async def test_only_a_deleted_package_is_purged_as_a_whole(depot: Depot) -> None
     await depot.push_image(b"layer")
     await depot.delete("v1")
     with pytest.raises(Conflict, match="is not deleted"):
-        await depot.services.restoration.purge_package(APP)
-    await depot.services.packages.delete(APP)
-    assert await depot.services.restoration.purge_package(APP) == 2
+        await depot.services.restoration.purge_package(OPERATOR, APP)
+    await depot.services.packages.delete(OPERATOR, APP)
+    assert await depot.services.restoration.purge_package(OPERATOR, APP) == 2
     await depot.gc()
     (package,) = (await depot.rows("packages"))["packages"]
     assert package[2] is not None, "the name stays taken"
@@ -239,10 +240,10 @@ async def test_only_a_deleted_package_is_purged_as_a_whole(depot: Depot) -> None
 
 async def test_deletion_restoration_and_purge_are_events(depot: Depot) -> None:
     await depot.push_image(b"layer")
-    deleted = await depot.services.packages.delete(APP)
-    await depot.services.restoration.restore(APP, deleted.id)
-    deleted = await depot.services.packages.delete(APP)
-    await depot.services.restoration.purge(APP, deleted.id)
+    deleted = await depot.services.packages.delete(OPERATOR, APP)
+    await depot.services.restoration.restore(OPERATOR, APP, deleted.id)
+    deleted = await depot.services.packages.delete(OPERATOR, APP)
+    await depot.services.restoration.purge(OPERATOR, APP, deleted.id)
     kinds = [row[1] for row in (await depot.rows("events"))["events"]]
     assert kinds[-4:] == ["package.delete", "deletion.restore", "package.delete", "deletion.purge"]
 
@@ -255,8 +256,8 @@ async def test_every_write_to_a_package_tells_caches(depot: Depot) -> None:
 
     await depot.push_image(b"layer")
     before = await revision()
-    deleted = await depot.services.packages.delete(APP)
+    deleted = await depot.services.packages.delete(OPERATOR, APP)
     hidden = await revision()
-    await depot.services.restoration.restore(APP, deleted.id)
+    await depot.services.restoration.restore(OPERATOR, APP, deleted.id)
     assert before < hidden < await revision()
     assert "revision = revision + 1" in HIDE_PACKAGE

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from auth.audit import OPERATOR
 from storage.database import Database
 from storage.digest import Digest
 from tests.registry.gc.depot import DAY, Depot, SetClock
@@ -93,7 +94,7 @@ async def judge(
     try:
         await read_everything(depot)
         for repository in REPOSITORIES:
-            await depot.services.packages.delete(repository)
+            await depot.services.packages.delete(OPERATOR, repository)
         for days in (31, 2, 2, 2):
             clock.advance(days * DAY)
             await depot.gc()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from auth.audit import OPERATOR
 from registry.gc import LEASE, Step
 from registry.leases import LeaseLost, Term
 from registry.package_deletion import HIDE_PACKAGE
@@ -101,7 +102,7 @@ async def test_a_package_deletion_that_a_crash_cut_short_is_finished(depot: Depo
     await depot.gc()
     (manifest,) = (await depot.rows("manifests"))["manifests"]
     assert manifest[4] == deletion_id
-    await depot.services.restoration.restore(APP, deletion_id)
+    await depot.services.restoration.restore(OPERATOR, APP, deletion_id)
     assert await depot.read("v1") == image([b"layer"])
     assert await depot.has(digest)
 
