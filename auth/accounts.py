@@ -38,7 +38,7 @@ from accounts where name = $1
 """
 LIST_ACCOUNTS = """
 select id, kind, name, is_admin, created_at, disabled_at from accounts
-where name > $1 and kind in ('user', 'organization') order by name limit 1000
+where name > $1 and kind in ('user', 'organization') order by name limit $2
 """
 SET_PASSWORD = """
 update accounts set password_hash = $2, password_version = password_version + 1
@@ -228,6 +228,6 @@ class Accounts:
 
         await self._database.write(work)
 
-    async def list(self, after: str = "") -> Sequence[Row]:
-        """Return up to 1,000 users and organizations with names above `after`."""
-        return await self._database.fetch(LIST_ACCOUNTS, after)
+    async def list(self, after: str = "", limit: int = 1000) -> Sequence[Row]:
+        """Return up to `limit` users and organizations with names above `after`."""
+        return await self._database.fetch(LIST_ACCOUNTS, after, limit)

@@ -16,6 +16,7 @@ from auth.accounts import (
     Accounts,
 )
 from auth.audit import note
+from auth.permissions import HELD, covered
 from auth.principals import Principal, Role
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
@@ -28,7 +29,21 @@ select u.id, u.name, max(x.role) as role from (
   select g.grantee_id, 3 from grants g
   where g.resource_kind = 1 and g.resource_id = $1 and g.role = 3
 ) x join accounts u on u.id = x.user_id
-where u.kind = 'user' and u.name > $2 group by u.id, u.name order by u.name limit 1000
+where u.kind = 'user' and u.name > $2 group by u.id, u.name order by u.name limit $3
+"""
+LIST_ORGANIZATIONS = f"""
+select o.name, o.default_visibility from (
+  select b.group_id as id from members b where b.user_id = $1
+  union
+  select g.resource_id from members m cross join grants g
+  where {HELD} and g.resource_kind = {OWNER}
+) v join accounts o on o.id = v.id left join tokens k on k.id = $2
+where o.kind = 'organization' and o.name > $3 and {covered("o.id", "null", "null")}
+order by o.name limit $4
+"""
+LIST_ALL_ORGANIZATIONS = """
+select o.name, o.default_visibility from accounts o
+where o.kind = 'organization' and o.name > $1 order by o.name limit $2
 """
 FIND_OTHER_OWNER = """
 select u.id from grants g join accounts u on u.id = g.grantee_id
@@ -66,13 +81,25 @@ class Organizations:
         self._accounts = accounts
         self._clock = clock
 
-    async def members(self, organization: str, after: str = "") -> Sequence[Row]:
-        """Return up to 1,000 members with names above `after`; role 3 is an owner.
+    async def visible(
+        self, who: Principal, after: str = "", limit: int = 1000, *, site: bool = False
+    ) -> Sequence[Row]:
+        """Return organizations with names above `after`: the caller's, or with `site` all.
+
+        The caller's are those he belongs to or has a role on, as far as his token reaches.
+        """
+        if site:
+            return await self._database.fetch(LIST_ALL_ORGANIZATIONS, after, limit)
+        asked = (who.account_id, who.token_id, after, limit)
+        return await self._database.fetch(LIST_ORGANIZATIONS, *asked)
+
+    async def members(self, organization: str, after: str = "", limit: int = 1000) -> Sequence[Row]:
+        """Return up to `limit` members with names above `after`; role 3 is an owner.
 
         Raises NotFound.
         """
         found = await self._accounts.get(organization, "organization")
-        return await self._database.fetch(LIST_MEMBERS, found.id, after)
+        return await self._database.fetch(LIST_MEMBERS, found.id, after, limit)
 
     async def add(self, who: Principal, organization: str, user: str, *, owner: bool) -> None:
         """Make a user a member or an owner; an owner becomes a member again without `owner`.

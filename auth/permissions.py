@@ -31,6 +31,11 @@ OPEN = """
 """Whether the account u sees the package p without a role: internal is for every user, and for the
 robots of its owner."""
 
+PROJECT_OPEN = """
+(r.visibility = 2 or (r.visibility = 1 and (u.kind = 'user' or u.owner_id = r.owner_id)))
+"""
+"""Whether the account u sees the project r without a role."""
+
 
 HELD = "m.user_id = $1 and g.grantee_id = m.group_id and g.role >= 1"
 """Whether the grant g is held by the account $1, itself or as the member m of a team."""
@@ -90,7 +95,7 @@ FIND_ACCESS = f"with {ACCESS} select * from access"
 
 FIND_LIVENESS = """
 select u.id as account_id, u.is_admin, u.disabled_at, u.password_version,
-  k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at
+  k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at, k.limit_layers
 from accounts u left join tokens k on k.id = $2 where u.id = $1
 """
 
@@ -137,15 +142,19 @@ class Permissions:
         Raises NotSignedIn for an account or token that is no longer good, Denied for a token
         without `scope`.
         """
-        if who.anonymous:
-            return False
+        if who.anonymous or who.operator:
+            return who.operator
+        return bool((await self.live(who, scope))["is_admin"])
+
+    async def live(self, who: Principal, scope: Scope = Scope.NONE) -> Row:
+        """Return the row of FIND_LIVENESS of somebody signed in. Raises as `require_live` does."""
         row = await self._database.fetch_one(FIND_LIVENESS, who.account_id, who.token_id)
         if row is None:
             raise NotSignedIn("this account no longer exists")
-        self._check_live(row, who)
+        self.check_live(row, who)
         if who.token_id and scope & ~Scope(row["scopes"] or 0):
             raise Denied(f"this token lacks the scope '{(scope.name or '').lower()}'")
-        return bool(row["is_admin"])
+        return row
 
     async def actions(self, who: Principal, repository: RepositoryName) -> frozenset[str]:
         """Return the Docker token actions the caller has by rows; none for a hidden name.
@@ -156,9 +165,9 @@ class Permissions:
         if row is None:
             return frozenset()
         if not who.anonymous:
-            self._check_live(row, who)
-        role = _role(row, who)
-        return frozenset(a.wire_name for a in Action if _allowed(row, who, a, role))
+            self.check_live(row, who)
+        role = role_of(row, who)
+        return frozenset(a.wire_name for a in Action if allowed(row, who, a, role))
 
     def judge(
         self, row: Row | None, who: Principal, action: Action, repository: RepositoryName
@@ -168,14 +177,14 @@ class Permissions:
         Raises NotSignedIn or InsufficientScope (401), NameUnknown (404), Denied (403).
         """
         if row is not None and not who.anonymous:
-            self._check_live(row, who)
-        role = _role(row, who)
-        allowed = row is not None and _allowed(row, who, action, role)
+            self.check_live(row, who)
+        role = role_of(row, who)
+        may = row is not None and allowed(row, who, action, role)
         if who.access is not None:
-            self._check_bearer(who, action, repository, allowed=allowed)
-        elif who.anonymous and not allowed:
+            self._check_bearer(who, action, repository, allowed=may)
+        elif who.anonymous and not may:
             raise NotSignedIn.to(action, repository)
-        if row is None or not allowed:
+        if row is None or not may:
             raise _refusal(who, action, repository)
         if action is not Action.PULL and row["package_repository"] not in (None, str(repository)):
             raise NameMoved.to(row["package_repository"], repository)
@@ -193,7 +202,8 @@ class Permissions:
             published=row["published_at"] is not None,
         )
 
-    def _check_live(self, row: Row, who: Principal) -> None:
+    def check_live(self, row: Row, who: Principal) -> None:
+        """Refuse an account or a token that is no longer good. Raises NotSignedIn."""
         if row["disabled_at"] is not None:
             raise NotSignedIn("this account is disabled: ask an administrator")
         if who.token_id:
@@ -214,13 +224,17 @@ class Permissions:
             raise InsufficientScope.to(action, repository)
 
 
-def _role(row: Row | None, who: Principal) -> Role:
+def role_of(row: Row | None, who: Principal) -> Role:
+    """Return the caller's role, from a row like that of ACCESS."""
+    if who.operator:
+        return Role.ADMIN
     if row is None or who.anonymous or not row["is_covered"]:
         return Role.NONE
     return Role.ADMIN if row["is_admin"] else Role(row["role"])
 
 
-def _allowed(row: Row, who: Principal, action: Action, role: Role) -> bool:
+def allowed(row: Row, who: Principal, action: Action, role: Role) -> bool:
+    """Whether the caller may, from a row like that of ACCESS."""
     if row["owner_id"] is None or (who.token_id and not action.scope.value & (row["scopes"] or 0)):
         return False
     if role >= action.role:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from auth.accounts import INSERT_MEMBER, LOCK_ACCOUNT, Account, Accounts
 from auth.audit import note
 from auth.organizations import FIND_MEMBER, GroupRole
+from auth.permissions import covered
 from auth.principals import Principal
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
@@ -19,21 +20,30 @@ LIST_TEAMS = """
 select t.id, t.name, t.created_at,
   (select count(*) from members m where m.group_id = t.id) as members
 from accounts t where t.owner_id = $1 and t.kind = 'team' and t.name > $2
-order by t.name limit 1000
+order by t.name limit $3
+"""
+FIND_TEAM = """
+select t.id, t.name, t.created_at,
+  (select count(*) from members m where m.group_id = t.id) as members
+from accounts t where t.name = $1 and t.kind = 'team'
 """
 LIST_TEAM_MEMBERS = """
 select u.id, u.name, m.role from members m join accounts u on u.id = m.user_id
-where m.group_id = $1 and u.name > $2 order by u.name limit 1000
+where m.group_id = $1 and u.name > $2 order by u.name limit $3
 """
-LIST_GRANTS = """
-select g.role, g.resource_kind, g.resource_id,
+LIST_GRANTS = f"""
+select g.role, g.resource_kind, g.resource_kind || '.' || g.resource_id as key,
   coalesce(o.name, p.repository, w.name || '/' || r.name, '') as resource
 from grants g
   left join accounts o on g.resource_kind = 1 and o.id = g.resource_id
   left join projects r on g.resource_kind = 2 and r.id = g.resource_id
   left join accounts w on w.id = r.owner_id
   left join packages p on g.resource_kind = 3 and p.id = g.resource_id
-where g.grantee_id = $1 order by g.resource_kind, g.resource_id limit 10000
+  left join tokens k on k.id = $2
+where g.grantee_id = $1
+  and (g.resource_kind > $3 or (g.resource_kind = $3 and g.resource_id > $4))
+  and {covered("coalesce(o.id, r.owner_id, p.owner_id)", "coalesce(r.id, p.project_id)", "p.id")}
+order by g.resource_kind, g.resource_id limit $5
 """
 LOCK_TEAM = "update accounts set name = name where id = $1 returning owner_id, name"
 DELETE_MEMBER = "delete from members where user_id = $1 and group_id = $2"
@@ -87,18 +97,35 @@ class Teams:
         """Return the team `organization/name`. Raises NameInvalid, NotFound."""
         return await self._accounts.get("/".join(parse_team(path)), "team")
 
-    async def list(self, organization: str, after: str = "") -> Sequence[Row]:
-        """Return up to 1,000 teams of an organization with names above `after`. Raises NotFound."""
+    async def show(self, path: str) -> Row:
+        """Return a team as `list` does. Raises NameInvalid, NotFound."""
+        row = await self._database.fetch_one(FIND_TEAM, "/".join(parse_team(path)))
+        if row is None:
+            raise NotFound(f"there is no team named {path!r}")
+        return row
+
+    async def list(self, organization: str, after: str = "", limit: int = 1000) -> Sequence[Row]:
+        """Return up to `limit` teams of an organization with names above `after`.
+
+        Raises NotFound.
+        """
         owner = await self._accounts.get(organization, "organization")
-        return await self._database.fetch(LIST_TEAMS, owner.id, after)
+        return await self._database.fetch(LIST_TEAMS, owner.id, after, limit)
 
-    async def members(self, path: str, after: str = "") -> Sequence[Row]:
-        """Return up to 1,000 members with names above `after`. Raises NameInvalid, NotFound."""
-        return await self._database.fetch(LIST_TEAM_MEMBERS, (await self.get(path)).id, after)
+    async def members(self, path: str, after: str = "", limit: int = 1000) -> Sequence[Row]:
+        """Return up to `limit` members with names above `after`. Raises NameInvalid, NotFound."""
+        team = await self.get(path)
+        return await self._database.fetch(LIST_TEAM_MEMBERS, team.id, after, limit)
 
-    async def grants(self, path: str) -> Sequence[Row]:
-        """Return the roles a team gives, at most 10,000. Raises NameInvalid, NotFound."""
-        return await self._database.fetch(LIST_GRANTS, (await self.get(path)).id)
+    async def grants(
+        self, who: Principal, path: str, after: tuple[int, int] = (0, 0), limit: int = 10_000
+    ) -> Sequence[Row]:
+        """Return the roles a team gives, by kind and id of what they are on, after those.
+
+        Only what the caller's token is not limited away from. Raises NameInvalid, NotFound.
+        """
+        team = await self.get(path)
+        return await self._database.fetch(LIST_GRANTS, team.id, who.token_id, *after, limit)
 
     async def add(self, who: Principal, path: str, user: str, role: GroupRole) -> None:
         """Put a member of the organization into a team, or change his role there.

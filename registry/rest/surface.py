@@ -1,0 +1,190 @@
+"""The ASGI application of a JSON API: find the operation, judge the caller, answer, render errors.
+
+Paths are matched by their raw segments: an encoded slash is part of a name where a segment is
+declared to hold one, and refused anywhere else.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import msgspec
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from auth.errors import NameUnknown, NotSignedIn
+from auth.permissions import Access, Permissions
+from auth.places import Place, Places
+from auth.principals import Principal
+from registry.body import Body
+from registry.oci.call import base_url
+from registry.oci.surface import content_length
+from registry.paths import check_path
+from registry.requests import Exchange, exchange_of
+from registry.rest.needs import FOR_ALL, Need, On
+from registry.rest.operation import Call, Operation, read_query
+from registry.sign_in_limits import Door
+from storage.errors import NotAllowed, NotFound, PackhouseError
+from storage.names import parse_repository
+
+log = logging.getLogger("packhouse.api")
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Vary": "Authorization",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Authenticate(Protocol):
+    """Tells who asks; with `door` by a password too."""
+
+    async def __call__(self, headers: Headers, *, door: bool = False) -> Principal:
+        """Return who asks. Raises NotSignedIn, TooManyRequests."""
+        ...
+
+
+Limit = Callable[[Door], Door]
+"""Wraps what takes passwords, and counts those that were wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How an API renders what went wrong."""
+
+    error: Callable[[PackhouseError, Exchange], Response]
+    failure: Callable[[Exchange], Response]
+
+
+class RestSurface:
+    """Serves the operations of one API."""
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        authenticate: Authenticate,
+        limit: Limit,
+        permissions: Permissions,
+        places: Places,
+        dialect: Dialect,
+        public_url: str,
+        idle_seconds: float,
+    ) -> None:
+        self.operations = tuple(operations)
+        self._authenticate = authenticate
+        self._limit = limit
+        self._permissions = permissions
+        self._places = places
+        self._dialect = dialect
+        self._public_url = public_url
+        self._idle_seconds = idle_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        response = await self._answer(scope, receive)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        await response(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        exchange = exchange_of(scope)
+        exchange.route = "other"
+        try:
+            check_path(scope["raw_path"])
+            operation, values = self._find(scope)
+            exchange.route = operation.path
+
+            async def answer(_: Request) -> Response:
+                return await self._run(operation, values, scope, receive)
+
+            answering = self._limit(answer) if operation.door else answer
+            return await answering(Request(scope))
+        except PackhouseError as error:
+            return self._dialect.error(error, exchange)
+        except Exception:
+            log.exception("request %s failed: %s", exchange.id, exchange.route)
+            return self._dialect.failure(exchange)
+
+    def _find(self, scope: Scope) -> tuple[Operation, dict[str, str]]:
+        raw = scope["raw_path"].split(b"/")[1:]
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        allowed = []
+        for operation in self.operations:
+            values = operation.match(raw)
+            if values is None:
+                continue
+            if operation.method == method:
+                return operation, values
+            allowed.append(operation.method)
+        if not allowed:
+            raise NotFound("there is nothing at this path")
+        words = ", ".join(sorted({*allowed, *(["HEAD"] if "GET" in allowed else [])}))
+        raise NotAllowed(f"this path answers {words}", headers={"Allow": words})
+
+    async def _run(
+        self, operation: Operation, values: Mapping[str, str], scope: Scope, receive: Receive
+    ) -> Response:
+        headers, exchange = Headers(scope=scope), exchange_of(scope)
+        who = await self._who(operation, headers, exchange, scope)
+        judged = await self._judge(operation.need, who, values)
+        call = Call(
+            who=who,
+            values=values,
+            headers=headers,
+            query=read_query(operation.query, QueryParams(scope["query_string"])),
+            body=Body(receive, content_length(headers), self._idle_seconds),
+            base=base_url(self._public_url, scope["scheme"], headers.get("host", "")),
+            place=judged if isinstance(judged, Place) else None,
+            package=judged if isinstance(judged, Access) else None,
+        )
+        answer = await operation.handle(call)
+        if isinstance(answer, Response):
+            return answer
+        if operation.status == 204:
+            return Response(status_code=204)
+        data = msgspec.json.encode(answer)
+        return Response(data, operation.status, media_type="application/json")
+
+    async def _who(
+        self, operation: Operation, headers: Headers, exchange: Exchange, scope: Scope
+    ) -> Principal:
+        who = await self._authenticate(headers, door=operation.door)
+        if who.access is not None:
+            raise NotSignedIn("bearers of /token open /v2 only: send the token itself here")
+        scope["state"]["account"], scope["state"]["token"] = who.name, who.token_id
+        if operation.need.on not in FOR_ALL and who.anonymous:
+            raise NotSignedIn("sign in with a token")
+        return replace(who, address=exchange.client, request_id=exchange.id)
+
+    async def _judge(
+        self, need: Need, who: Principal, values: Mapping[str, str]
+    ) -> Place | Access | None:
+        """Raises what says no: NotSignedIn, Denied, NotFound."""
+        match need.on:
+            case On.ANYBODY | On.SIGNED_IN:
+                await self._permissions.require_live(who, need.scope)
+            case On.SITE:
+                await self._places.require_site(who, need.scope)
+            case On.USER:
+                await self._places.require_user(
+                    who, need.scope, values["user"], bounded=need.bounded
+                )
+            case On.OWNER:
+                return await self._places.require(who, need.action, values["owner"])
+            case On.TEAM:
+                await self._places.require_team(who, need.action, values["owner"], values["team"])
+            case On.PROJECT:
+                return await self._places.require(
+                    who, need.action, values["owner"], values["project"]
+                )
+            case On.PACKAGE:
+                name = parse_repository(f"{values['owner']}/{values['package']}")
+                access = await self._permissions.require(who, need.action, name)
+                if access.package_id is None and not need.gone:
+                    raise NameUnknown.of(name)
+                return access
+        return None
