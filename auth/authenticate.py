@@ -61,7 +61,7 @@ class Authenticator:
         Raises NotSignedIn, TooManyRequests.
         """
         if not _is_token(secret):
-            return await self._password(name, secret)
+            return await self.check_password(name, secret)
         who = await self._token(secret)
         self._last_uses.note(who.token_id)
         return who
@@ -99,7 +99,7 @@ class Authenticator:
             raise NotSignedIn(
                 "passwords are accepted at /token only: use a token, or follow the Bearer challenge"
             )
-        return await self._password(name, secret)
+        return await self.check_password(name, secret)
 
     async def _token(self, text: str) -> Principal:
         who = await self._tokens.find(text) if looks_like_token(text) else None
@@ -107,7 +107,8 @@ class Authenticator:
             raise NotSignedIn(_WRONG)
         return who
 
-    async def _password(self, name: str, password: str) -> Principal:
+    async def check_password(self, name: str, password: str) -> Principal:
+        """Return the principal of a name and password. Raises NotSignedIn, TooManyRequests."""
         folded = name.lower() if name.isascii() and "\0" not in name else ""
         account = await self._accounts.find(folded)
         stored = account.password_hash if account is not None else None

@@ -57,6 +57,7 @@ from registry.retention import Retention
 from registry.sign_in_limits import SignInLimits
 from registry.site_routes import SiteRoute
 from registry.startup import forget_first_login
+from registry.ui.surface import PAGE_PATHS, page_routes
 from registry.upload_ids import UploadIds
 from registry.uploads import UploadLimits, Uploads
 from storage.blobs import BlobStore
@@ -278,7 +279,6 @@ def _build_site(services: Services, counts: Counts) -> ASGIApp:
         counts.debts, counts.known, config.tokens_per_minute, config.wrong_passwords
     )
     health = Health(services.database)
-    reflection = Reflection(services.keys, services.clock)
     return Starlette(
         routes=[
             SiteRoute("/", home, open_because="the same page for everybody"),
@@ -293,11 +293,12 @@ def _build_site(services: Services, counts: Counts) -> ASGIApp:
                 methods=("POST",),
                 open_because="wrong credentials are refused; a bearer grants nothing by itself",
             ),
+            *_pages(services, sign_ins),
             SiteRoute("/healthz", health.alive, open_because="says that the process answers"),
             SiteRoute("/readyz", health.ready, open_because="says that the database answers"),
             SiteRoute(
                 REFLECTION,
-                reflection.show,
+                Reflection(services.keys, services.clock).show,
                 open_because="answers the doctor's signed question alone",
                 methods=("GET", "POST"),
             ),
@@ -306,8 +307,19 @@ def _build_site(services: Services, counts: Counts) -> ASGIApp:
     )
 
 
+def _pages(services: Services, limits: SignInLimits) -> list[SiteRoute]:
+    return page_routes(
+        services.database,
+        services.clock,
+        services.authenticator,
+        services.permissions,
+        limits,
+        services.config,
+    )
+
+
 SITE_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"vary", b"Authorization"))
-SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz", REFLECTION.encode())
+SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz", REFLECTION.encode(), *PAGE_PATHS)
 
 
 class Dispatch:

@@ -120,7 +120,7 @@ class Audit:
             line = _refused(exchange)
             if line is not None:
                 self._tally.add(line, exchange.id)
-        elif exchange.route == "/token" and exchange.status == 200 and exchange.account:
+        elif exchange.account and _DOORS.get(exchange.route) == exchange.status:
             line = Line("sign-in", "done", exchange.account, 0, "", "", exchange.client)
             self._tally.add(line, exchange.id)
 
@@ -176,7 +176,7 @@ async def expire_audit(term: Term, retention: Retention, at: int) -> Counter[str
 
 def _refused(exchange: Exchange) -> Line | None:
     """Return the line of a refusal; None for the first step of every sign-in, which names none."""
-    if exchange.route == "/token":
+    if exchange.route in _DOORS:
         return Line("sign-in", "failed", _name(exchange.claimed), 0, "", "", exchange.client)
     owner, repository = _target(exchange.path)
     kind = _KINDS.get(exchange.method, "push")
@@ -202,6 +202,9 @@ def _name(text: str) -> str:
     except PackhouseError:
         return ""
 
+
+_DOORS = {"/token": 200, "/-/ui/sign-in": 303}
+"""Where people sign in, by route, and the status of the answer to who did."""
 
 _KINDS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
 _KEYWORDS = ("manifests", "blobs", "tags", "referrers")

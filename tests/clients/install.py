@@ -156,7 +156,7 @@ def from_npm(client: Client) -> None:
     with fresh_directory(home) as partial:
         what = f"{client.packages[0]}@{client.version}"
         run(*npm(), "install", "--prefix", partial, *quiet, what)
-    place(home / "node_modules" / ".bin" / client.name, client, link=True)
+    place(home / "node_modules" / (client.installs or f".bin/{client.name}"), client, link=True)
 
 
 def npm() -> Sequence[str | Path]:
