@@ -128,7 +128,7 @@ async def team_show(services: Services, options: argparse.Namespace) -> None:
     ]
     grants: list[Mapping[str, Any]] = [
         {"on": row["resource"], "role": Role(row["role"]).name.lower()}
-        for row in await services.teams.grants(options.team)
+        for row in await services.teams.grants(OPERATOR, options.team)
     ]
     if options.json:
         print_document({"team": options.team, "members": members, "grants": grants})
