@@ -199,6 +199,8 @@ CLOSE_A_TERMINAL = """
 import os, pty, signal, sys
 pid, terminal = pty.fork()
 if not pid:
+    # Not what this process came with: the tests may run under nohup themselves.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if sys.argv[1] == "nohup":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         del sys.argv[1]
