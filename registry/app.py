@@ -293,7 +293,7 @@ def _build_site(services: Services, counts: Counts) -> ASGIApp:
                 methods=("POST",),
                 open_because="wrong credentials are refused; a bearer grants nothing by itself",
             ),
-            *_pages(services, sign_ins),
+            *page_routes(services, sign_ins),
             SiteRoute("/healthz", health.alive, open_because="says that the process answers"),
             SiteRoute("/readyz", health.ready, open_because="says that the database answers"),
             SiteRoute(
@@ -304,17 +304,6 @@ def _build_site(services: Services, counts: Counts) -> ASGIApp:
             ),
         ],
         exception_handlers={PackhouseError: _render_site_error},
-    )
-
-
-def _pages(services: Services, limits: SignInLimits) -> list[SiteRoute]:
-    return page_routes(
-        services.database,
-        services.clock,
-        services.authenticator,
-        services.permissions,
-        limits,
-        services.config,
     )
 
 

@@ -1,5 +1,7 @@
 """The routes of the pages, and how each is let in."""
 
+from typing import Protocol
+
 from auth.authenticate import Authenticator
 from auth.own_tokens import OwnTokens
 from auth.permissions import Permissions
@@ -20,17 +22,26 @@ PAGE_PATHS = (b"/-/ui/", b"/-/ui/sign-in", b"/-/ui/sign-out", b"/-/ui/sessions",
 _OWN = "shows and ends what is the caller's own, with a form of this very browser"
 
 
-def page_routes(
-    database: Database,
-    clock: Clock,
-    authenticator: Authenticator,
-    permissions: Permissions,
-    limits: SignInLimits,
-    config: Config,
-) -> list[SiteRoute]:
+class Parts(Protocol):
+    """What the pages are made of."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def database(self) -> Database: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def authenticator(self) -> Authenticator: ...
+    @property
+    def permissions(self) -> Permissions: ...
+
+
+def page_routes(parts: Parts, limits: SignInLimits) -> list[SiteRoute]:
     """Return the routes under /-/ui."""
+    config, database, clock = parts.config, parts.database, parts.clock
     browsers = Browsers(Sessions(database, clock), config.public_url)
-    sign_in = SignIn(browsers, authenticator, permissions, config, [])
+    sign_in = SignIn(browsers, parts.authenticator, parts.permissions, config, [])
     door = sign_in.again(limits.door(sign_in.with_password, password_user))
     account = AccountPage(browsers, OwnTokens(database, clock), {})
     return [
