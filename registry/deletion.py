@@ -6,7 +6,7 @@ the deletion is purged. A child of a live index stays: deleting it would break t
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from auth.permissions import Access, Permissions
@@ -82,6 +82,14 @@ DELETE_TAG = "delete from tags where repository_id = $1 and name = $2"
 FIND_TAG = "select manifest_id from tags where repository_id = $1 and name = $2"
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would go with a manifest: the digests of manifests, itself too, and tags."""
+
+    digests: Sequence[str]
+    tags: Sequence[str]
+
+
 class Deletion:
     """Deletes tags and manifests; every method authorizes its caller."""
 
@@ -132,6 +140,19 @@ class Deletion:
             await removal.event(tx, "manifest.delete", digest)
 
         await self._database.write(work)
+
+    async def plan(self, who: Principal, repository: RepositoryName, digest: Digest) -> Plan:
+        """Say what `delete_manifest` would hide now. Raises what it raises."""
+        access = await self._permissions.require(who, Action.DELETE, repository)
+        removal = await self._removal(who, access, digest)
+        row = await self._database.fetch_one(FIND_LIVE, removal.repository_id, digest)
+        if row is None:
+            raise unknown(repository, digest)
+        await _refuse_child(self._database, row["id"], digest)
+        hidden = await removal.closure(self._database, row["id"])
+        digests = await self._database.fetch(LIST_DIGESTS, _json(hidden))
+        tags = await self._database.fetch(LIST_TAGS_OF, _json(hidden))
+        return Plan(sorted(row["digest"] for row in digests), sorted(row["name"] for row in tags))
 
     async def _removal(self, who: Principal, access: Access, reference: Digest | Tag) -> "_Removal":
         if access.package_id is None:

@@ -15,6 +15,7 @@ from auth.principals import Principal
 from registry.deletion import INSERT_DELETION
 from registry.repositories import INSERT_EVENT
 from registry.retention import CHUNK, HOLD_PACKAGE, ids
+from registry.search_terms import write_terms
 from storage.database import Transaction, Work
 
 FIND_STATE = """
@@ -110,6 +111,7 @@ async def _begin(tx: Transaction, who: Principal, package_id: int, at: int) -> i
             raise RuntimeError("an insert returned no row")
         deletion_id = int(row["id"])
         await tx.execute(HIDE_PACKAGE, package_id, at, deletion_id)
+        await write_terms(tx, package_id)
     if state["deleted_at"] is None:
         await record_event(tx, who, "package.delete", package_id, state, at)
     return deletion_id

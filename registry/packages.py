@@ -7,6 +7,7 @@ from auth.principals import Principal, Visibility
 from auth.projects import HOLD_PROJECT
 from registry.package_deletion import PackageDeletion, delete_package
 from registry.repositories import FIND_MOVED, INSERT_EVENT
+from registry.search_terms import follow_visibility
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.errors import Conflict, Invalid, NotFound
@@ -14,7 +15,7 @@ from storage.names import parse_repository
 
 PACKAGE_COLUMNS = """
 p.id, p.repository, p.format, p.visibility, p.own_visibility, p.created_at, p.deleted_at,
-  r.name as project, case when p.link_confirmed = 0 and r.visibility > p.visibility
+  p.owner_id, r.name as project, case when p.link_confirmed = 0 and r.visibility > p.visibility
     then r.visibility else null end as pending_visibility
 """
 LIST_PACKAGES = f"""
@@ -22,14 +23,24 @@ select {PACKAGE_COLUMNS} from packages p left join projects r on r.id = p.projec
 where p.repository > $1 and p.deleted_at is null order by p.repository limit $2
 """
 FIND_PACKAGE = f"""
-select {PACKAGE_COLUMNS}, p.owner_id, p.deletion_id
+select {PACKAGE_COLUMNS}, p.deletion_id
 from packages p left join projects r on r.id = p.project_id
 where p.repository = $1
+"""
+FIND_PACKAGE_BY_ID = f"""
+select {PACKAGE_COLUMNS}, p.deletion_id
+from packages p left join projects r on r.id = p.project_id
+where p.id = $1
 """
 LIST_TAGGED = """
 select t.name, t.updated_at, c.digest, c.size from tags t
   join manifests m on m.id = t.manifest_id join manifest_contents c on c.id = m.content_id
 where t.repository_id = $1 and t.name > $2 order by t.name limit $3
+"""
+FIND_TAGGED = """
+select t.name, t.updated_at, c.digest, c.size from tags t
+  join manifests m on m.id = t.manifest_id join manifest_contents c on c.id = m.content_id
+where t.repository_id = $1 and t.name = $2
 """
 LIST_HISTORY = """
 select h.id, h.name, h.changed_at, c.digest, a.name as account from tag_history h
@@ -76,9 +87,27 @@ class Packages:
             raise NotFound(f"there is no package {repository}{now}")
         return row
 
+    async def find(self, package_id: int) -> Row:
+        """Return a package by its id, which the caller has of a row."""
+        row = await self._database.fetch_one(FIND_PACKAGE_BY_ID, package_id)
+        if row is None:
+            raise RuntimeError(f"package {package_id} has no row, which nothing removes")
+        return row
+
+    async def deletion_of(self, repository: str) -> int:
+        """Return the deletion that hid a whole package. Raises NotFound, Conflict for none."""
+        deletion_id: int | None = (await self.get(repository))["deletion_id"]
+        if deletion_id is None:
+            raise Conflict(f"{repository} is not deleted as a whole: choose one of its deletions")
+        return deletion_id
+
     async def tags(self, package_id: int, after: str = "", limit: int = 1000) -> Sequence[Row]:
         """Return tags in ASCII order after `after`, with the manifests they name."""
         return await self._database.fetch(LIST_TAGGED, package_id, after, limit)
+
+    async def tag(self, package_id: int, name: str) -> Row | None:
+        """Return a tag with the manifest it names."""
+        return await self._database.fetch_one(FIND_TAGGED, package_id, name)
 
     async def history(
         self, package_id: int, tag: str, before: int = 2**62, limit: int = 1000
@@ -101,16 +130,7 @@ class Packages:
     async def set_visibility(self, who: Principal, repository: str, visibility: Visibility) -> None:
         """Open or close an unlinked package. Raises NotFound, Conflict for a linked one."""
         row, at = await self.get(repository), self._clock()
-
-        async def work(tx: Transaction) -> None:
-            if not await tx.execute(SET_VISIBILITY, row["id"], int(visibility)):
-                raise Conflict(
-                    f"{repository} has the visibility of its project {row['project']}: change "
-                    "that, or unlink the package"
-                )
-            await record_change(tx, who, "package.visibility", row, visibility.name.lower(), at)
-
-        await self._database.write(work)
+        await self._database.write(lambda tx: show_to(tx, who, row, visibility, at))
 
     async def link(self, who: Principal, repository: str, project_id: int) -> None:
         """Link a package to a project of its owner, whose visibility it takes from now on.
@@ -121,27 +141,14 @@ class Packages:
         row, at = await self.get(repository), self._clock()
 
         async def work(tx: Transaction) -> None:
-            project = await tx.fetch_one(HOLD_PROJECT, project_id)
-            if project is None:
-                raise NotFound("there is no such project")
-            package_id, visibility = row["id"], project["visibility"]
-            if not await tx.execute(
-                LINK_PACKAGE, package_id, project_id, visibility, project["owner_id"]
-            ):
-                raise Invalid("a package links to a project of its own owner only")
-            await record_change(tx, who, "package.link", row, project["name"], at)
+            await link(tx, who, row, await hold_project(tx, project_id), at)
 
         await self._database.write(work)
 
     async def unlink(self, who: Principal, repository: str) -> None:
         """Give a package its own visibility again, and take its project's roles from it."""
         row, at = await self.get(repository), self._clock()
-
-        async def work(tx: Transaction) -> None:
-            await tx.execute(UNLINK_PACKAGE, row["id"])
-            await record_change(tx, who, "package.unlink", row, row["project"] or "", at)
-
-        await self._database.write(work)
+        await self._database.write(lambda tx: unlink(tx, who, row, at))
 
     async def delete(self, who: Principal, repository: str) -> PackageDeletion:
         """Hide a package and all it holds as one deletion, which `Restoration` can undo.
@@ -152,6 +159,43 @@ class Packages:
         if row["deleted_at"] is not None:
             raise NotFound(f"{repository} is deleted already")
         return await delete_package(self._database.write, who, row["id"], self._clock())
+
+
+async def show_to(
+    tx: Transaction, who: Principal, package: Row, visibility: Visibility, at: int
+) -> None:
+    """Open or close an unlinked package. Raises Conflict for a linked one."""
+    if not await tx.execute(SET_VISIBILITY, package["id"], int(visibility)):
+        raise Conflict(
+            f"{package['repository']} has the visibility of its project: change that, or unlink "
+            "the package"
+        )
+    await follow_visibility(tx, package["id"])
+    await record_change(tx, who, "package.visibility", package, visibility.name.lower(), at)
+
+
+async def hold_project(tx: Transaction, project_id: int) -> Row:
+    """Take the lock of a project, which comes before that of a package. Raises NotFound."""
+    project = await tx.fetch_one(HOLD_PROJECT, project_id)
+    if project is None:
+        raise NotFound("there is no such project")
+    return project
+
+
+async def link(tx: Transaction, who: Principal, package: Row, project: Row, at: int) -> None:
+    """Link a package to a project that is held. Raises Invalid for one of another owner."""
+    of_project = (project["id"], project["visibility"], project["owner_id"])
+    if not await tx.execute(LINK_PACKAGE, package["id"], *of_project):
+        raise Invalid("a package links to a project of its own owner only")
+    await follow_visibility(tx, package["id"])
+    await record_change(tx, who, "package.link", package, project["name"], at)
+
+
+async def unlink(tx: Transaction, who: Principal, package: Row, at: int) -> None:
+    """End a package's link: its own visibility and grants count again."""
+    await tx.execute(UNLINK_PACKAGE, package["id"])
+    await follow_visibility(tx, package["id"])
+    await record_change(tx, who, "package.unlink", package, package["project"] or "", at)
 
 
 async def record_change(

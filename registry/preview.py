@@ -1,7 +1,7 @@
 """What a round of garbage collection would remove, and why; reads only."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from registry.gc import CHUNKS
@@ -71,7 +71,7 @@ class Preview:
         self._retention = retention
         self._clock = clock
 
-    async def removals(self) -> AsyncIterator[Removal]:
+    async def removals(self) -> AsyncGenerator[Removal]:
         """Yield what a round would remove now, in its order."""
         at, keep = self._clock(), self._retention
         deleted, orphaned = keep.deleted_before(at), keep.orphaned_before(at)

@@ -189,6 +189,11 @@ class RateLimits:
 
         return limited
 
+    def write(self, who: Principal, *, completes: bool = False) -> None:
+        """Count what somebody writes at another door than /v2. Raises TooManyRequests."""
+        if self._writes is not None and not who.anonymous and not who.operator:
+            self._writes.spend(Caller.of(who.name, who.address), overdraft=completes)
+
 
 def _allowance(debts: Debts, per_minute: int, what: str) -> Allowance | None:
     return Allowance(debts, Limit(per_minute, 60), what) if per_minute else None

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from auth.principals import Principal
 from registry.packages import record_change
 from registry.repositories import FIND_MOVED, check_container_name
+from registry.search_terms import write_terms
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.errors import Conflict, Invalid, NotFound
@@ -34,7 +35,7 @@ INSERT_ALIAS = "insert into aliases (repository, package_id, created_at) values 
 DELETE_ALIAS = "delete from aliases where repository = $1"
 LIST_ALIASES = """
 select repository from aliases where package_id = $1 and repository > $2 order by repository
-limit 1000
+limit $3
 """
 FIND_ALIASED = """
 select p.id, p.owner_id, p.repository from aliases x join packages p on p.id = x.package_id
@@ -59,7 +60,7 @@ class Renaming:
             raise Invalid(
                 f"{new} is another owner's: 'packhouse package transfer {old} {new.owner}' first"
             )
-        await self._move(who, old, new, "package.rename")
+        await self._move(who, old, new)
 
     async def transfer(self, who: Principal, repository: str, owner: str) -> str:
         """Give a package to another owner, and return its new name.
@@ -71,7 +72,7 @@ class Renaming:
         new = RepositoryName(parse_owner(owner), old.rest)
         if old.owner == new.owner:
             raise Conflict(f"{old} is {new.owner}'s already")
-        await self._move(who, old, parse_repository(str(new)), "package.transfer")
+        await self._move(who, old, parse_repository(str(new)))
         return str(new)
 
     async def release(self, who: Principal, repository: str) -> str:
@@ -92,37 +93,46 @@ class Renaming:
 
         return await self._database.write(work)
 
-    async def aliases(self, package_id: int, after: str = "") -> Sequence[str]:
+    async def aliases(self, package_id: int, after: str = "", limit: int = 1000) -> Sequence[str]:
         """Return names that a package had before, in ASCII order after `after`."""
-        rows = await self._database.fetch(LIST_ALIASES, package_id, after)
+        rows = await self._database.fetch(LIST_ALIASES, package_id, after, limit)
         return [row["repository"] for row in rows]
 
-    async def _move(
-        self, who: Principal, old: RepositoryName, new: RepositoryName, kind: str
-    ) -> None:
+    async def _move(self, who: Principal, old: RepositoryName, new: RepositoryName) -> None:
         check_container_name(new)
         at = self._clock()
 
         async def work(tx: Transaction) -> None:
-            package = await _lock(tx, str(old))
-            owner = await tx.fetch_one(FIND_OWNER, new.owner)
-            if owner is None:
-                raise NotFound(f"there is no user or organization named {new.owner!r}")
-            await _require_free(tx, str(new), package["id"])
-            await record_change(tx, who, kind, package, str(new), at)
-            if owner["id"] != package["owner_id"]:
-                await tx.execute(LEAVE_PROJECT, package["id"])
-                await tx.execute(DELETE_GRANTS, package["id"])
-                await record_change(tx, who, kind, package, str(new), at, owner_id=owner["id"])
-            await tx.execute(DELETE_ALIAS, str(new))
-            name = "/".join(new.rest)
-            await tx.execute(RENAME_PACKAGE, package["id"], str(new), name, owner["id"])
-            await tx.execute(INSERT_ALIAS, str(old), package["id"], at)
+            await move(tx, who, await lock_by_name(tx, str(old)), new, at)
 
         await self._database.write(work)
 
 
-async def _lock(tx: Transaction, name: str) -> Row:
+async def move(tx: Transaction, who: Principal, package: Row, new: RepositoryName, at: int) -> None:
+    """Give a package that is locked another name, here or at another owner.
+
+    Raises NotFound for an owner that there is not, Conflict for a name that is taken or kept.
+    """
+    owner = await tx.fetch_one(FIND_OWNER, new.owner)
+    if owner is None:
+        raise NotFound(f"there is no user or organization named {new.owner!r}")
+    await _require_free(tx, str(new), package["id"])
+    same = owner["id"] == package["owner_id"]
+    kind = "package.rename" if same else "package.transfer"
+    await record_change(tx, who, kind, package, str(new), at)
+    if not same:
+        await tx.execute(LEAVE_PROJECT, package["id"])
+        await tx.execute(DELETE_GRANTS, package["id"])
+        await record_change(tx, who, kind, package, str(new), at, owner_id=owner["id"])
+    await tx.execute(DELETE_ALIAS, str(new))
+    name = "/".join(new.rest)
+    await tx.execute(RENAME_PACKAGE, package["id"], str(new), name, owner["id"])
+    await tx.execute(INSERT_ALIAS, package["repository"], package["id"], at)
+    await write_terms(tx, package["id"])
+
+
+async def lock_by_name(tx: Transaction, name: str) -> Row:
+    """Lock a package. Raises NotFound, Conflict for a deleted one."""
     package = await tx.fetch_one(LOCK_BY_NAME, name)
     if package is None:
         moved = await tx.fetch_one(FIND_MOVED, name)

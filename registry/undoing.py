@@ -12,6 +12,7 @@ from registry.expiry import close_deletions
 from registry.manifest_store import INSERT_TAG_HISTORY, UPSERT_TAG
 from registry.package_deletion import record_event
 from registry.retention import CHUNK, HOLD_PACKAGE, Retention, ids
+from registry.search_terms import write_terms
 from storage.database import Row, Transaction
 from storage.errors import Conflict, NotFound
 
@@ -124,6 +125,7 @@ class Undoing:
         package_id = self.package["id"]
         await tx.execute(BUMP_PACKAGE, package_id)
         await tx.execute(SHOW_PACKAGE, package_id, self.deletion_id)
+        await write_terms(tx, package_id)
         await close_deletions(tx, package_id, f"[{self.deletion_id}]")
         await record_event(tx, self.who, "deletion.restore", package_id, self.package, self.at)
 
