@@ -47,6 +47,12 @@ where project_id = $1
   and visibility <> case when link_confirmed = 1 or own_visibility > $2 then cast($2 as smallint)
     else own_visibility end
 """
+FOLLOW_VISIBILITY = """
+update search_terms
+set visibility = (select p.visibility from packages p where p.id = search_terms.package_id)
+where package_id in (select p.id from packages p where p.project_id = $1)
+"""
+"""Lets the packages of a project be found by whoever sees them now."""
 RENAME_PROJECT = """
 update projects set name = $2, folded_name = $3
 where id = $1 and not exists (select 1 from projects q
@@ -126,7 +132,10 @@ class Projects:
                 raise NotFound(f"there is no project {path!r}")
             kind, said = "project.visibility", visibility.name.lower()
             await note(tx, who, kind, row["owner_id"], path, at, said)
-            return await tx.execute(REWRITE_VISIBILITY, project_id, visibility)
+            changed = await tx.execute(REWRITE_VISIBILITY, project_id, visibility)
+            if changed:
+                await tx.execute(FOLLOW_VISIBILITY, project_id)
+            return changed
 
         return await self._database.write(work)
 
