@@ -1,0 +1,186 @@
+"""Lists of packages that the caller may see, or may bring back, in ASCII order of their names.
+
+What is open to the caller is read in the order of an index, what its roles show from its grants:
+a page costs what is on it and what the caller has, whatever the total (registry/catalog.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auth.accounts import OWNER, PACKAGE, PROJECT
+from auth.permissions import HELD, OPEN, Permissions, covered, on
+from auth.principals import Principal, Scope, Visibility
+from auth.projects import split_path
+from registry.packages import PACKAGE_COLUMNS
+from storage.database import Database, Row
+from storage.names import parse_owner
+
+_COVERED = covered("p.owner_id", "p.project_id", "p.id")
+_CHOSEN = """
+p.repository < $4 and (cast($5 as text) = '' or p.format = $5)
+  and (cast($6 as smallint) < 0 or p.visibility = $6)
+"""
+"""$3 the name to go on after, $4 the end of the list, $5 format, $6 visibility, $7 the size."""
+
+_ON_ANY = f"""
+({on(OWNER, "p.owner_id")} or {on(PROJECT, "p.project_id")} or {on(PACKAGE, "p.id")})
+"""
+
+
+def _shown(ids: str) -> str:
+    return f"""
+select {PACKAGE_COLUMNS} from ({ids}) v join packages p on p.id = v.id
+  left join projects r on r.id = p.project_id
+order by p.repository limit $7
+"""
+
+
+def _open_page(visibility: Visibility, seen: str) -> str:
+    return f"""
+select id from (
+  select p.id, p.repository from packages p
+    left join accounts u on u.id = $1 left join tokens k on k.id = $2
+  where p.visibility = {visibility:d} and {seen} and p.repository > $3 and {_CHOSEN}
+    and p.deleted_at is null
+  order by p.repository limit $7
+) of_visibility_{visibility:d}
+"""
+
+
+def _granted(kind: int, resource: str) -> str:
+    """Return what $1 holds grants on; the cross joins and `|| ''` lead from the grants there."""
+    return f"""
+  select p.id from members m cross join grants g cross join packages p
+    left join tokens k on k.id = $2
+  where {HELD} and {on(kind, resource)} and {_COVERED} and p.repository || '' > $3 and {_CHOSEN}
+    and p.deleted_at is null
+"""
+
+
+_ARMS = (
+    _open_page(Visibility.PUBLIC, OPEN),
+    _open_page(Visibility.INTERNAL, f"{OPEN} and {_COVERED}"),
+    _granted(OWNER, "p.owner_id"),
+    _granted(PROJECT, "p.project_id"),
+    _granted(PACKAGE, "p.id"),
+)
+_BY_ROLE = f"""
+{_COVERED} and (u.is_admin = 1 or exists (
+  select 1 from members m cross join grants g where {HELD} and g.role >= $8 and {_ON_ANY}))
+"""
+_FROM = """
+packages p left join accounts u on u.id = $1 left join tokens k on k.id = $2
+"""
+_SEEN = " union ".join(_ARMS)
+_ALL = f"""
+select p.id from {_FROM}
+where p.repository > $3 and {_CHOSEN} and p.deleted_at is null
+  and (p.visibility = 2 or (u.is_admin = 1 and {_COVERED}))
+order by p.repository limit $7
+"""
+
+
+def _numbered(ids: str) -> str:
+    """Return some of the first $7, and how many those are."""
+    return f"""
+select p.id, count(*) over () as total from ({ids}) v join packages p on p.id = v.id
+order by p.repository limit $8 offset $9
+"""
+
+
+LIST_SEEN = _shown(_SEEN)
+LIST_ALL = _shown(_ALL)
+NUMBER_SEEN = _numbered(_SEEN)
+NUMBER_ALL = _numbered(_ALL)
+LIST_OF_PROJECT = _shown(f"""
+select p.id from {_FROM}
+where p.project_id = $9 and p.repository || '' > $3 and {_CHOSEN} and p.deleted_at is null
+  and (({OPEN} and (p.visibility = 2 or {_COVERED})) or ({_BY_ROLE}))
+""")
+LIST_DELETED = _shown(f"""
+select p.id from {_FROM}
+where p.deleted_at is not null and p.repository > $3 and {_CHOSEN} and {_BY_ROLE}
+  and (cast($9 as bigint) = 0 or p.project_id = $9)
+order by p.repository limit $7
+""")
+FIND_PROJECT_ID = """
+select r.id from accounts o join projects r on r.owner_id = o.id
+where o.name = $1 and r.folded_name = $2 and r.deleted_at is null
+"""
+END = "\U0010ffff"
+MOST_NUMBERED = 10_000
+NO_PROJECT = -1
+"""A project that nothing is linked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which packages are listed; "" and None let all through. `project` is `owner/name`."""
+
+    owner: str = ""
+    project: str = ""
+    format: str = ""
+    visibility: Visibility | None = None
+    deleted: bool = False
+
+
+class PackageLists:
+    """Lists packages; every caller sees what is open to it, and what its roles show it."""
+
+    def __init__(self, database: Database, permissions: Permissions) -> None:
+        self._database = database
+        self._permissions = permissions
+
+    async def list(self, who: Principal, filters: Filters, after: str, limit: int) -> Sequence[Row]:
+        """Return packages after a name. Deleted ones: those that the caller may restore.
+
+        Raises NameInvalid, Invalid; Denied for deleted ones with a token that may not delete.
+        """
+        scope = Scope.READ | Scope.DELETE if filters.deleted else Scope.READ
+        admin = await self._permissions.require_live(who, scope)
+        first, end = after, END
+        if filters.owner:
+            owner = parse_owner(filters.owner)
+            first, end = max(after, f"{owner}/"), f"{owner}0"  # what follows '/'
+        project_id = await self._project(filters.project)
+        seen = -1 if filters.visibility is None else int(filters.visibility)
+        page = (who.account_id, who.token_id, first, end, filters.format, seen, limit)
+        fetch = self._database.fetch
+        if filters.deleted:
+            return await fetch(LIST_DELETED, *page, 2, project_id)
+        if project_id:
+            return await fetch(LIST_OF_PROJECT, *page, 1, project_id)
+        return await fetch(LIST_ALL if admin else LIST_SEEN, *page)
+
+    async def numbered(
+        self, who: Principal, filters: Filters, skip: int, size: int
+    ) -> tuple[Sequence[int], int]:
+        """Return the ids of some live packages, passing over `skip`, and how many there are.
+
+        For lists whose pages have numbers: it counts, and looks at, no more than MOST_NUMBERED.
+        Raises NameInvalid, and Denied for a token that may not read.
+        """
+        admin = await self._permissions.require_live(who, Scope.READ)
+        owner = parse_owner(filters.owner)
+        seen = -1 if filters.visibility is None else int(filters.visibility)
+        rows = await self._database.fetch(
+            NUMBER_ALL if admin else NUMBER_SEEN,
+            who.account_id,
+            who.token_id,
+            f"{owner}/",
+            f"{owner}0",
+            filters.format,
+            seen,
+            MOST_NUMBERED,
+            size,
+            skip,
+        )
+        return [row["id"] for row in rows], rows[0]["total"] if rows else 0
+
+    async def _project(self, path: str) -> int:
+        """Return a project's id, 0 for any; one that nobody has lists nothing."""
+        if not path:
+            return 0
+        owner, name = split_path(path)
+        row = await self._database.fetch_one(FIND_PROJECT_ID, owner, name.lower())
+        return NO_PROJECT if row is None else row["id"]
