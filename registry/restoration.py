@@ -89,13 +89,20 @@ class Restoration:
         restored = Restored()
         undoing = Undoing(package, deletion_id, who, self._retention, self._clock())
         await self._database.write(undoing.check)
+        await self._show(undoing, restored)
+        await self._database.write(undoing.finish)
+        if package["deleted_at"] is not None:
+            # A deletion that was still under way has hidden more, and ends now that it is back.
+            await self._show(undoing, restored)
+            await self._database.write(undoing.close)
+        return restored
+
+    async def _show(self, undoing: Undoing, restored: Restored) -> None:
         while chunk := await self._database.write(undoing.show_manifests):
             restored.manifests += chunk
         last: str | None = ""
         while last is not None:
             last = await self._restore_tags(undoing, last, restored)
-        await self._database.write(undoing.finish)
-        return restored
 
     async def purge(
         self, who: Principal, repository: str, deletion_id: int, advance: Advance | None = None

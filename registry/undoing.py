@@ -126,8 +126,12 @@ class Undoing:
         await tx.execute(BUMP_PACKAGE, package_id)
         await tx.execute(SHOW_PACKAGE, package_id, self.deletion_id)
         await write_terms(tx, package_id)
-        await close_deletions(tx, package_id, f"[{self.deletion_id}]")
+        await self.close(tx)
         await record_event(tx, self.who, "deletion.restore", package_id, self.package, self.at)
+
+    async def close(self, tx: Transaction) -> None:
+        """Forget the deletion once it hides nothing any more."""
+        await close_deletions(tx, self.package["id"], f"[{self.deletion_id}]")
 
     async def purge(self, tx: Transaction) -> None:
         """End the window: from now on nothing of it can be restored. Raises NotFound."""
