@@ -1,7 +1,8 @@
 """From an Authorization header to a Principal.
 
-The same token works as Basic password (under any user name), as Bearer, and bare. Passwords are
-accepted at the sign-in doors only: everywhere else they would cost an argon2id hash a request.
+The same token works as Basic password (under any user name), as Bearer, after `token`, and bare.
+Passwords are accepted at the sign-in doors only: everywhere else they would cost an argon2id hash a
+request.
 """
 
 import base64
@@ -80,6 +81,8 @@ class Authenticator:
             return await self._basic(value, door=door)
         if scheme.lower() == "bearer":
             return await self._bearer(value, forgive_expiry=forgive_expiry)
+        if scheme.lower() == "token":  # as GitHub's clients write it
+            return await self._token(value)
         if not value and looks_like_token(scheme):
             return await self._token(scheme)
         raise NotSignedIn(f"sign in with Basic or Bearer credentials, not {scheme[:20]!r}")

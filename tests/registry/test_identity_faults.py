@@ -73,6 +73,7 @@ FORMS = {
     "Basic under an administrator's name": sent(""),
     "Bearer": sent("Bearer {}"),
     "lower-case bearer": sent("bearer {}"),
+    "as GitHub's clients do": sent("token {}"),
     "bare": sent("{}"),
     "a bearer of the realm": by_the_realm,
     "a bearer of the form": by_the_form,
