@@ -1,8 +1,8 @@
 """From an Authorization header to a Principal.
 
-The same token works as Basic password (under any user name), as Bearer, after `token`, and bare.
-Passwords are accepted at the sign-in doors only: everywhere else they would cost an argon2id hash a
-request.
+The same token works as Basic password (under any user name), as Bearer, after `token`, bare, and
+as NuGet's API key. Passwords are accepted at the sign-in doors only: everywhere else they would
+cost an argon2id hash a request.
 """
 
 import base64
@@ -19,6 +19,8 @@ from auth.principals import ANONYMOUS, Principal
 from auth.tokens import KINDS, Tokens, looks_like_token
 
 MAX_HEADER_BYTES = 64 * 1024
+API_KEY = "x-nuget-apikey"
+"""Where NuGet's client puts a token; what is in Authorization comes before it."""
 
 _ANONYMOUS_BEARER = "QQ=="
 """What Homebrew sends to say that it has no credentials."""
@@ -72,7 +74,8 @@ class Authenticator:
     ) -> Principal:
         header = headers.get("authorization", "").strip()
         if not header:
-            return ANONYMOUS
+            key = headers.get(API_KEY)
+            return ANONYMOUS if key is None else await self._token(key.strip())
         if len(header) > MAX_HEADER_BYTES:
             raise NotSignedIn("the Authorization header is too long")
         scheme, _, value = header.partition(" ")

@@ -169,6 +169,17 @@ async def test_a_token_works_under_any_user_name_and_scheme(world: World) -> Non
         assert (await client.get("/v2/")).status_code == 200
 
 
+async def test_a_token_is_an_api_key(world: World, anonymous: Client) -> None:
+    key = {"X-NuGet-ApiKey": f" {world.tokens['writer']} "}
+    assert claims((await anonymous.get("/token", headers=key)).json()["token"])["sub"] == "writer"
+    assert (await anonymous.get("/v2/", headers=key)).status_code == 200
+    reader = world.client("reader")
+    assert claims((await reader.get("/token", headers=key)).json()["token"])["sub"] == "reader"
+    for wrong in ("", "wrong", PASSWORD, world.tokens["writer"][:-1] + "_"):
+        response = await anonymous.get("/v2/", headers={"X-NuGet-ApiKey": wrong})
+        refused(response, 401, "UNAUTHORIZED", "wrong user name, password or token")
+
+
 async def test_a_password_opens_nothing_but_the_door(world: World) -> None:
     response = await world.signed_in("writer").get("/v2/")
     refused(response, 401, "UNAUTHORIZED", "/token only")
