@@ -1,5 +1,6 @@
 """Accounts: users and organizations, and the grants that give them roles."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -124,7 +125,7 @@ class Accounts:
     ) -> int:
         """Make a user that owns the namespace of its name. Raises NameInvalid, Conflict."""
         name = parse_owner(name)
-        hashed = None if password is None else hash_password(password)
+        hashed = None if password is None else await asyncio.to_thread(hash_password, password)
         at = self._clock()
 
         async def work(tx: Transaction) -> int | None:
@@ -190,7 +191,7 @@ class Accounts:
 
     async def set_password(self, who: Principal, name: str, password: str) -> None:
         """Replace a user's password; bearers made with the old one end. Raises NotFound."""
-        hashed, at = hash_password(password), self._clock()
+        hashed, at = await asyncio.to_thread(hash_password, password), self._clock()
 
         async def work(tx: Transaction) -> None:
             row = await tx.fetch_one(SET_PASSWORD, name, hashed)

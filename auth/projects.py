@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from auth.accounts import INSERT_MEMBER, PROJECT, UPSERT_GRANT, Accounts
+from auth.accounts import INSERT_MEMBER, OWNER, PROJECT, UPSERT_GRANT, Accounts
 from auth.audit import note
+from auth.permissions import HELD, PROJECT_OPEN, covered, on
 from auth.principals import Principal, Role, Visibility
 from auth.sources import parse_source
 from storage.clock import Clock
@@ -29,6 +30,22 @@ select r.id, r.name, r.visibility, r.created_at, o.name as owner
 from accounts o join projects r on r.owner_id = o.id
 where o.name = $1 and r.folded_name > $2 and r.deleted_at is null
 order by r.folded_name limit $3
+"""
+LIST_VISIBLE_PROJECTS = f"""
+select r.name, r.folded_name, r.visibility, r.created_at, o.name as owner
+from accounts o join projects r on r.owner_id = o.id
+  left join accounts u on u.id = $1
+  left join tokens k on k.id = $2
+where o.name = $3 and r.folded_name > $4 and r.deleted_at is null
+  and (r.visibility = 2 or cast($6 as smallint) = 1 or ({covered("o.id", "r.id", "null")} and (
+    u.is_admin = 1 or {PROJECT_OPEN} or exists (
+      select 1 from members m cross join grants g
+      where {HELD} and ({on(OWNER, "o.id")} or {on(PROJECT, "r.id")})))))
+order by r.folded_name limit $5
+"""
+SHOW_PROJECT = """
+select r.name, r.visibility, r.created_at, o.name as owner
+from projects r join accounts o on o.id = r.owner_id where r.id = $1 and r.deleted_at is null
 """
 HOLD_PROJECT = """
 update projects set visibility = visibility where id = $1 and deleted_at is null
@@ -74,7 +91,9 @@ where p.id = $1
 DELETE_SOURCE = """
 delete from project_sources where project_id = $1 and url = $2 returning owner_id
 """
-LIST_SOURCES = "select url from project_sources where project_id = $1 order by url limit 1000"
+LIST_SOURCES = """
+select url from project_sources where project_id = $1 and url > $2 order by url limit $3
+"""
 
 
 class Projects:
@@ -118,53 +137,65 @@ class Projects:
         """Return projects of an owner in the order of their folded names after `after`."""
         return await self._database.fetch(LIST_PROJECTS, owner, after, limit)
 
+    async def visible(
+        self, who: Principal, owner: str, after: str = "", limit: int = 1000
+    ) -> Sequence[Row]:
+        """Return the projects of an owner that the caller may see, by folded name after `after`."""
+        asked = (who.account_id, who.token_id, owner, after, limit, int(who.operator))
+        return await self._database.fetch(LIST_VISIBLE_PROJECTS, *asked)
+
+    async def show(self, project_id: int) -> Row:
+        """Return a project as `list` does. Raises NotFound."""
+        row = await self._database.fetch_one(SHOW_PROJECT, project_id)
+        if row is None:
+            raise NotFound("this project was deleted a moment ago")
+        return row
+
     async def set_visibility(self, who: Principal, path: str, visibility: Visibility) -> int:
         """Open or close a project and all packages linked to it; return how many those were.
 
-        One statement rewrites them, whatever their number: who may read changes for all at once.
         Raises NameInvalid, NotFound.
         """
-        (project_id, path), at = await self._find(path), self._clock()
-
-        async def work(tx: Transaction) -> int:
-            row = await tx.fetch_one(SET_PROJECT_VISIBILITY, project_id, visibility)
-            if row is None:
-                raise NotFound(f"there is no project {path!r}")
-            kind, said = "project.visibility", visibility.name.lower()
-            await note(tx, who, kind, row["owner_id"], path, at, said)
-            changed = await tx.execute(REWRITE_VISIBILITY, project_id, visibility)
-            if changed:
-                await tx.execute(FOLLOW_VISIBILITY, project_id)
-            return changed
-
-        return await self._database.write(work)
+        return await self.change(who, path, None, visibility)
 
     async def rename(self, who: Principal, path: str, name: str) -> None:
         """Give a project another name; what is linked to it stays so.
 
         Raises NameInvalid, NotFound, Conflict.
         """
-        (project_id, path), name = await self._find(path), parse_project(name)
-        (owner, old), at = split_path(path), self._clock()
+        await self.change(who, path, name, None)
 
-        async def work(tx: Transaction) -> None:
-            row = await tx.fetch_one(RENAME_PROJECT, project_id, name, name.lower())
-            if row is None:
-                raise Conflict(f"the project {owner}/{name} exists")
-            await note(tx, who, "project.rename", row["owner_id"], path, at, name)
-            robots = f"{owner}+{old.lower()}", f"{owner}+{name.lower()}"
-            if robots[0] != robots[1]:  # or the next project of the old name would get its rights
-                await tx.execute(RENAME_ROBOT, *robots)
+    async def change(
+        self, who: Principal, path: str, name: str | None, visibility: Visibility | None
+    ) -> int:
+        """Give a project another name or visibility, or both; None leaves what is.
 
-        await self._database.write(work)
+        Returns how many packages have another visibility now.
+        Raises NameInvalid, NotFound, Conflict.
+        """
+        name = None if name is None else parse_project(name)
+        (project_id, path), at = await self._find(path), self._clock()
 
-    async def sources(self, path: str) -> Sequence[str]:
-        """Return a project's source URLs as `host/path`. Raises NameInvalid, NotFound."""
-        rows = await self._database.fetch(LIST_SOURCES, await self.get(path))
+        async def work(tx: Transaction) -> int:
+            changed = 0
+            if visibility is not None:
+                changed = await _open(tx, who, (project_id, path), visibility, at)
+            if name is not None:
+                await _rename(tx, who, (project_id, path), name, at)
+            return changed
+
+        return await self._database.write(work)
+
+    async def sources(self, path: str, after: str = "", limit: int = 1000) -> Sequence[str]:
+        """Return a project's source URLs as `host/path` after `after`.
+
+        Raises NameInvalid, NotFound.
+        """
+        rows = await self._database.fetch(LIST_SOURCES, await self.get(path), after, limit)
         return [row["url"] for row in rows]
 
-    async def add_source(self, who: Principal, path: str, url: str) -> None:
-        """Let packages that name this URL be linked to a project.
+    async def add_source(self, who: Principal, path: str, url: str) -> str:
+        """Let packages that name this URL be linked to a project; return it as it is kept.
 
         Raises Invalid, NotFound, Conflict for the URL of another project of this owner.
         """
@@ -181,6 +212,7 @@ class Projects:
                 raise Conflict(f"{url} is the source of the project {row['name']!r} already")
 
         await self._database.write(work)
+        return url
 
     async def remove_source(self, who: Principal, path: str, url: str) -> None:
         """Forget a source URL; what it has linked stays linked. Raises Invalid, NotFound."""
@@ -219,6 +251,36 @@ class Projects:
             return robot_id
 
         return await self._database.write(work), project_id
+
+
+async def _open(
+    tx: Transaction, who: Principal, project: tuple[int, str], visibility: Visibility, at: int
+) -> int:
+    """One statement rewrites the packages, whatever their number: who may read changes at once."""
+    project_id, path = project
+    row = await tx.fetch_one(SET_PROJECT_VISIBILITY, project_id, visibility)
+    if row is None:
+        raise NotFound(f"there is no project {path!r}")
+    kind, said = "project.visibility", visibility.name.lower()
+    await note(tx, who, kind, row["owner_id"], path, at, said)
+    changed = await tx.execute(REWRITE_VISIBILITY, project_id, visibility)
+    if changed:
+        await tx.execute(FOLLOW_VISIBILITY, project_id)
+    return changed
+
+
+async def _rename(
+    tx: Transaction, who: Principal, project: tuple[int, str], name: str, at: int
+) -> None:
+    project_id, path = project
+    owner, old = split_path(path)
+    row = await tx.fetch_one(RENAME_PROJECT, project_id, name, name.lower())
+    if row is None:
+        raise Conflict(f"the project {owner}/{name} exists")
+    await note(tx, who, "project.rename", row["owner_id"], path, at, name)
+    robots = f"{owner}+{old.lower()}", f"{owner}+{name.lower()}"
+    if robots[0] != robots[1]:  # or the next project of the old name would get its rights
+        await tx.execute(RENAME_ROBOT, *robots)
 
 
 def split_path(path: str) -> tuple[str, str]:

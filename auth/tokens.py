@@ -5,6 +5,7 @@ CRC-32, checked before any database access. A row keeps the SHA-256; the text is
 """
 
 import hashlib
+import json
 import secrets
 import zlib
 from collections.abc import Collection, Sequence
@@ -47,16 +48,20 @@ LIST_TOKENS = """
 select k.id, k.kind, k.name, k.scopes, k.created_at, k.expires_at, k.revoked_at, k.last_used_at,
   k.limit_layers, k.parent_id, u.name as account
 from accounts u join tokens k on k.account_id = u.id
-where u.name = $1 and k.id > $2 order by k.id limit 1000
+where u.name = $1 and k.id > $2 and (cast($4 as smallint) = 1
+  or (k.revoked_at is null and (k.expires_at is null or k.expires_at > $5)))
+order by k.id limit $3
 """
 LIST_LIMITS = """
-select t.layer, t.resource_kind, coalesce(o.name, p.repository, w.name || '/' || r.name, '') as name
+select t.token_id, t.layer, t.resource_kind,
+  coalesce(o.name, p.repository, w.name || '/' || r.name, '') as name
 from token_limits t
   left join accounts o on t.resource_kind = 1 and o.id = t.resource_id
   left join projects r on t.resource_kind = 2 and r.id = t.resource_id
   left join accounts w on w.id = r.owner_id
   left join packages p on t.resource_kind = 3 and p.id = t.resource_id
-where t.token_id = $1 order by t.layer, t.resource_kind, t.resource_id limit 1000
+where t.token_id in (select cast(value as bigint) from json_each(cast($1 as text)))
+order by t.token_id, t.layer, t.resource_kind, t.resource_id limit 100000
 """
 LOCK_TOKEN = """
 update tokens set name = name where id = $1 and revoked_at is null
@@ -93,10 +98,11 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True)
 class MintedToken:
-    """A new token: its row's id, and the text that is shown this once."""
+    """A new token: its row's id, the text that is shown this once, and its end."""
 
     id: int
     text: str
+    expires_at: int | None = None
 
 
 def mint(kind: str) -> str:
@@ -170,31 +176,45 @@ class Tokens:
         """
         if who.access is not None or who.anonymous or who.account_id != new.account_id:
             raise Denied("sign in with your password or token to make one of your own")
+        return await self.make(who, new)
+
+    async def make(self, who: Principal, new: NewToken) -> MintedToken:
+        """Make a token for an account that the caller may make one for; see `derive`."""
         text, at = mint(new.kind), self._clock()
         _check_job(new, at)
 
-        async def work(tx: Transaction) -> int:
+        async def work(tx: Transaction) -> MintedToken:
             if not who.token_id:
-                return await insert_token(tx, who, new, text, at)
+                made = await insert_token(tx, who, new, text, at)
+                return MintedToken(made, text, new.expires_at)
             # The row's lock: whoever revokes the parent sees this child, or this sees that.
             parent = await tx.fetch_one(LOCK_TOKEN, who.token_id)
             if parent is None or _is_past(parent["expires_at"], at):
                 raise NotSignedIn("the token you signed in with has ended: create a new one")
             if new.kind == "refresh":
-                return await insert_token(tx, who, _continued(new, parent), text, at, parent)
-            if not parent["scopes"] & Scope.ADMIN:
+                child = _continued(new, parent)
+            elif parent["scopes"] & Scope.ADMIN:
+                child = bounded(new, parent)
+            else:
                 raise Denied("this token makes no others: it lacks the scope 'admin'")
-            return await insert_token(tx, who, bounded(new, parent), text, at, parent)
+            made = await insert_token(tx, who, child, text, at, parent)
+            return MintedToken(made, text, child.expires_at)
 
-        return MintedToken(id=await self._database.write(work), text=text)
+        return await self._database.write(work)
 
-    async def list(self, account: str, after: int = 0) -> Sequence[Row]:
-        """Return up to 1,000 tokens of an account (never their texts) with ids above `after`."""
-        return await self._database.fetch(LIST_TOKENS, account, after)
+    async def list(
+        self, account: str, after: int = 0, limit: int = 1000, *, ended: bool = True
+    ) -> Sequence[Row]:
+        """Return up to `limit` tokens of an account (never their texts) with ids above `after`.
 
-    async def limits(self, token_id: int) -> Sequence[Row]:
-        """Return what bounds a token: layer, kind, and the name of each resource, "" once gone."""
-        return await self._database.fetch(LIST_LIMITS, token_id)
+        Without `ended` only those that are neither revoked nor past their end.
+        """
+        asked = (after, limit, int(ended), self._clock())
+        return await self._database.fetch(LIST_TOKENS, account, *asked)
+
+    async def limits(self, *token_ids: int) -> Sequence[Row]:
+        """Return what bounds tokens: layer, kind, and the name of each resource, "" once gone."""
+        return await self._database.fetch(LIST_LIMITS, json.dumps(token_ids))
 
     async def revoke(self, who: Principal, token_id: int) -> None:
         """End a token and those it made at once, on every worker. Raises NotFound."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import Self
 
@@ -20,12 +21,15 @@ from auth.oauth import form_user, refusing
 from auth.organizations import Organizations
 from auth.passwords import Passwords
 from auth.permissions import Permissions
+from auth.places import Places
 from auth.projects import Projects
 from auth.refresh_tokens import RefreshTokens
 from auth.routes import TokenService
 from auth.signing_keys import SigningKeys
 from auth.teams import Teams
 from auth.tokens import Tokens
+from registry.api.caller import document
+from registry.api.of_accounts import OfAccounts
 from registry.audit import Audit
 from registry.background import GarbageCollection, holder
 from registry.blobs import Blobs
@@ -52,6 +56,8 @@ from registry.rate_limits import RateLimits
 from registry.reflection import PATH as REFLECTION
 from registry.reflection import Reflection
 from registry.requests import Exchanges, exchange_of, log_exchange
+from registry.rest.problem import render_failed, render_problem
+from registry.rest.surface import Authenticate, Dialect, RestSurface
 from registry.restoration import Restoration
 from registry.retention import Retention
 from registry.sign_in_limits import SignInLimits
@@ -87,6 +93,7 @@ class Services:
     last_uses: LastUses
     refresh_tokens: RefreshTokens
     permissions: Permissions
+    places: Places
     catalog: Catalog
     blobs: Blobs
     uploads: Uploads
@@ -119,15 +126,13 @@ async def open_services(
 def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> Services:
     """Connect the services over an open database and store."""
     accounts, tokens = Accounts(database, clock), Tokens(database, clock)
-    keys = SigningKeys(database, clock)
-    last_uses = LastUses(database, clock)
+    keys, last_uses = SigningKeys(database, clock), LastUses(database, clock)
     bearers = Bearers(keys, clock, config.bearer_seconds)
     permissions = Permissions(database, clock)
     blobs = Blobs(database, store, permissions, clock)
     ids = UploadIds(keys, clock)
     limits = UploadLimits(config.upload_seconds, config.blob_bytes, config.uploads_per_account)
-    linking = Linking(database, store, config.public_url)
-    retention = _retention(config)
+    linking, retention = Linking(database, store, config.public_url), _retention(config)
     return Services(
         config=config,
         database=database,
@@ -144,6 +149,7 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
         last_uses=last_uses,
         refresh_tokens=RefreshTokens(database, tokens, clock),
         permissions=permissions,
+        places=Places(database, permissions),
         catalog=Catalog(database, permissions),
         blobs=blobs,
         uploads=Uploads(database, store, blobs, ids, permissions, clock, limits),
@@ -260,12 +266,56 @@ def build_surface(
         config.public_url,
         config.idle_seconds,
     )
-    watched = instruments.application(Dispatch(oci, _build_site(services, counts)))
+    sign_ins = SignInLimits(
+        counts.debts, counts.known, config.tokens_per_minute, config.wrong_passwords
+    )
+    api = build_api(services, services.authenticator.authenticate, sign_ins)
+    watched = instruments.application(Dispatch(oci, api, _build_site(services, sign_ins)))
     exchanges = Exchanges(watched, [log_exchange, services.audit.observe, *instruments.observers])
     return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
 
 
-def _build_site(services: Services, counts: Counts) -> ASGIApp:
+def build_api(
+    services: Services, authenticate: Authenticate, sign_ins: SignInLimits | None = None
+) -> RestSurface:
+    """Return what answers /api/v1, for callers that `authenticate` tells from their headers.
+
+    Without `sign_ins` passwords are not counted: for a caller in this process.
+    """
+    config = services.config
+    sign_ins = sign_ins or SignInLimits(Debts.alone(), Debts.alone(), 0, 0)
+    operations = _of_accounts(services, sign_ins).operations()
+    return RestSurface(
+        [*operations, document(operations, version("packhouse"))],
+        authenticate,
+        sign_ins.door,
+        services.permissions,
+        services.places,
+        Dialect(render_problem, render_failed),
+        config.public_url,
+        config.idle_seconds,
+    )
+
+
+def _of_accounts(services: Services, sign_ins: SignInLimits) -> OfAccounts:
+    return OfAccounts(
+        database=services.database,
+        accounts=services.accounts,
+        organizations=services.organizations,
+        teams=services.teams,
+        projects=services.projects,
+        tokens=services.tokens,
+        authenticator=services.authenticator,
+        permissions=services.permissions,
+        places=services.places,
+        audit=services.audit,
+        sign_ins=sign_ins,
+        signed_in=lambda name: forget_first_login(services.config, name),
+        clock=services.clock,
+    )
+
+
+def _build_site(services: Services, sign_ins: SignInLimits) -> ASGIApp:
     config = services.config
     tokens = TokenService(
         services.authenticator,
@@ -274,9 +324,6 @@ def _build_site(services: Services, counts: Counts) -> ASGIApp:
         services.refresh_tokens,
         services.clock,
         lambda who: forget_first_login(config, who.name),
-    )
-    sign_ins = SignInLimits(
-        counts.debts, counts.known, config.tokens_per_minute, config.wrong_passwords
     )
     health = Health(services.database)
     return Starlette(
@@ -312,10 +359,11 @@ SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz", REFLECTION.encode(), *PA
 
 
 class Dispatch:
-    """Sends /v2 to the OCI surface, and everything else, once its path is plain, to the site."""
+    """Sends /v2 to the OCI surface, /api to the API, and all else with a plain path to the site."""
 
-    def __init__(self, oci: ASGIApp, site: ASGIApp) -> None:
+    def __init__(self, oci: ASGIApp, api: ASGIApp, site: ASGIApp) -> None:
         self._oci = oci
+        self._api = api
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -330,6 +378,9 @@ class Dispatch:
         exchange_of(scope).route = raw.decode("latin-1") if raw in SITE_PATHS else "other"
         if raw == b"/v2" or raw.startswith(b"/v2/"):
             await self._oci(scope, receive, send)
+            return
+        if raw.startswith(b"/api/"):
+            await self._api(scope, receive, send)
             return
         try:
             check_path(raw)

@@ -4,7 +4,8 @@ Wrong passwords stop passwords only, for tokens cannot be guessed; and never the
 an address that its account has signed in from in the last 30 days.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -60,6 +61,20 @@ class SignInLimits:
             return response
 
         return limited
+
+    @contextmanager
+    def attempt(self, user: str, client: str) -> Iterator[None]:
+        """Count what is tried within as one password: a wrong one raises Unauthenticated.
+
+        Raises TooManyRequests.
+        """
+        self._guesses.require(user, client)
+        try:
+            yield
+        except Unauthenticated:
+            self._guesses.failed(user, client)
+            raise
+        self._guesses.succeeded(user, client)
 
     def _count(self, account: str, client: str) -> None:
         if self._tokens is not None:

@@ -12,6 +12,7 @@ from registry.rest.problem import MEDIA_TYPE, Problem
 _REF = "#/components/schemas/{name}"
 _NAMES: dict[str, dict[str, Any]] = {
     "owner": {"type": "string", "minLength": 1, "maxLength": 39},
+    "id": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
     "package": {
         "type": "string",
         "minLength": 1,

@@ -69,6 +69,9 @@ CHANGE_USER = Need(On.USER, Action.ADMINISTER)
 MAKE_TOKEN = Need(On.USER, Action.ADMINISTER, bounded=True)
 """The user, or a site administrator; whatever the token they come with is limited to."""
 
+END_TOKEN = Need(On.SIGNED_IN, Action.ADMINISTER)
+"""Somebody signed in; whose token it is that is to end, the statement that finds it judges."""
+
 READ_OWNER = Need(On.OWNER)
 """A member of the organization, the user himself, or whoever has a role on the owner."""
 
