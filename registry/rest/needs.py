@@ -35,6 +35,8 @@ class Need:
     """Whether a package may be a deleted one."""
     bounded: bool = False
     """Whether a token with limits may act on a user: what is made then has them too."""
+    own: bool = False
+    """Whether the path names no owner, for it is the caller."""
 
     def __post_init__(self) -> None:
         if (self.on is On.NOTHING) == (self.why == ""):

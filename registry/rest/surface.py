@@ -23,12 +23,13 @@ from registry.body import Body
 from registry.oci.call import base_url
 from registry.oci.surface import content_length
 from registry.paths import check_path
+from registry.repositories import CONTAINER
 from registry.requests import Exchange, exchange_of
 from registry.rest.needs import FOR_ALL, Need, On
 from registry.rest.operation import Call, Operation, read_query
 from registry.sign_in_limits import Door
-from storage.errors import NotAllowed, NotFound, PackhouseError
-from storage.names import parse_repository
+from storage.errors import Denied, NameInvalid, NotAllowed, NotFound, PackhouseError
+from storage.names import RepositoryName, parse_repository
 
 log = logging.getLogger("packhouse.api")
 
@@ -156,7 +157,7 @@ class RestSurface:
         if who.access is not None:
             raise NotSignedIn("bearers of /token open /v2 only: send the token itself here")
         scope["state"]["account"], scope["state"]["token"] = who.name, who.token_id
-        if operation.need.on not in FOR_ALL and who.anonymous:
+        if who.anonymous and (operation.need.own or operation.need.on not in FOR_ALL):
             raise NotSignedIn("sign in with a token")
         return replace(who, address=exchange.client, request_id=exchange.id)
 
@@ -182,9 +183,26 @@ class RestSurface:
                     who, need.action, values["owner"], values["project"]
                 )
             case On.PACKAGE:
-                name = parse_repository(f"{values['owner']}/{values['package']}")
+                name = _repository(need, who, values)
                 access = await self._permissions.require(who, need.action, name)
                 if access.package_id is None and not need.gone:
                     raise NameUnknown.of(name)
                 return access
         return None
+
+
+def _repository(need: Need, who: Principal, values: Mapping[str, str]) -> RepositoryName:
+    """Return the repository of the package in a path, which may name its format too.
+
+    Raises NameInvalid, Denied for a robot's own, and NotFound for what no package of that format is
+    named.
+    """
+    if need.own and who.kind == "robot":
+        raise Denied(f"{who.name} is a robot and owns nothing: ask for its owner's packages")
+    owner = who.name if need.own else values["owner"]
+    if values.get("package_type", CONTAINER) == CONTAINER:
+        return parse_repository(f"{owner}/{values['package']}")
+    try:
+        return parse_repository(f"{owner}/{values['package_type']}/{values['package']}")
+    except NameInvalid as error:
+        raise NotFound("there is no such package, or you may not see it") from error
