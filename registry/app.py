@@ -5,13 +5,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing.connection import Connection
-from typing import Self
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from auth.accounts import Accounts
 from auth.authenticate import Authenticator
@@ -30,13 +27,15 @@ from auth.teams import Teams
 from auth.tokens import Tokens
 from registry.api.caller import document
 from registry.api.of_accounts import OfAccounts
+from registry.api.of_packages import OfPackages
 from registry.audit import Audit
 from registry.background import GarbageCollection, holder
 from registry.blobs import Blobs
 from registry.catalog import Catalog
 from registry.config import Config
-from registry.debts import Debts
+from registry.debts import Counts, Debts
 from registry.deletion import Deletion
+from registry.dispatch import Dispatch, render_site_error
 from registry.gc import Collector
 from registry.health import Health
 from registry.instruments import NONE, Instruments, open_tracing
@@ -44,18 +43,17 @@ from registry.leases import Leases
 from registry.linking import Linking
 from registry.manifest_store import ManifestStore
 from registry.metrics import Meters, answer_scrapes
-from registry.oci.errors import render_error
 from registry.oci.handlers import Handlers
 from registry.oci.surface import OciSurface
 from registry.open_files import OpenFiles
 from registry.packages import Packages
 from registry.pages import home
-from registry.paths import check_path
 from registry.proxies import Proxies
 from registry.rate_limits import RateLimits
 from registry.reflection import PATH as REFLECTION
 from registry.reflection import Reflection
-from registry.requests import Exchanges, exchange_of, log_exchange
+from registry.requests import Exchanges, log_exchange
+from registry.rest.operation import Operation, Part
 from registry.rest.problem import render_failed, render_problem
 from registry.rest.surface import Authenticate, Dialect, RestSurface
 from registry.restoration import Restoration
@@ -63,7 +61,7 @@ from registry.retention import Retention
 from registry.sign_in_limits import SignInLimits
 from registry.site_routes import SiteRoute
 from registry.startup import forget_first_login
-from registry.ui.surface import PAGE_PATHS, page_routes
+from registry.ui.surface import page_routes
 from registry.upload_ids import UploadIds
 from registry.uploads import UploadLimits, Uploads
 from storage.blobs import BlobStore
@@ -126,13 +124,15 @@ async def open_services(
 def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> Services:
     """Connect the services over an open database and store."""
     accounts, tokens = Accounts(database, clock), Tokens(database, clock)
-    keys, last_uses = SigningKeys(database, clock), LastUses(database, clock)
+    keys = SigningKeys(database, clock)
+    last_uses = LastUses(database, clock)
     bearers = Bearers(keys, clock, config.bearer_seconds)
     permissions = Permissions(database, clock)
     blobs = Blobs(database, store, permissions, clock)
     ids = UploadIds(keys, clock)
     limits = UploadLimits(config.upload_seconds, config.blob_bytes, config.uploads_per_account)
-    linking, retention = Linking(database, store, config.public_url), _retention(config)
+    linking = Linking(database, store, config.public_url)
+    retention = _retention(config)
     return Services(
         config=config,
         database=database,
@@ -171,24 +171,6 @@ def _retention(config: Config) -> Retention:
         grace=config.gc_grace_seconds,
         audit=config.audit_seconds,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What requests are counted in: one pair of tables for all workers of a server."""
-
-    debts: Debts
-    known: Debts
-
-    @classmethod
-    def alone(cls) -> Self:
-        """Count for this process alone."""
-        return cls(Debts.alone(), Debts.alone())
-
-    @classmethod
-    def shared(cls) -> Self:
-        """Count for all processes that are given this one while they are spawned."""
-        return cls(Debts.shared(), Debts.shared())
 
 
 def build_app(
@@ -248,6 +230,7 @@ def build_surface(
 ) -> ASGIApp:
     """Return what answers requests: the OCI surface below /v2, and the site's own routes."""
     config, counts = services.config, counts or Counts.alone()
+    limits = RateLimits(counts.debts, config.pulls_per_minute, config.writes_per_minute)
     oci = OciSurface(
         Handlers(
             blobs=services.blobs,
@@ -262,39 +245,60 @@ def build_surface(
         services.authenticator,
         services.permissions,
         services.catalog,
-        RateLimits(counts.debts, config.pulls_per_minute, config.writes_per_minute),
+        limits,
         config.public_url,
         config.idle_seconds,
     )
     sign_ins = SignInLimits(
         counts.debts, counts.known, config.tokens_per_minute, config.wrong_passwords
     )
-    api = build_api(services, services.authenticator.authenticate, sign_ins)
+    api = build_api(services, services.authenticator.authenticate, sign_ins, limits)
     watched = instruments.application(Dispatch(oci, api, _build_site(services, sign_ins)))
     exchanges = Exchanges(watched, [log_exchange, services.audit.observe, *instruments.observers])
     return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
 
 
 def build_api(
-    services: Services, authenticate: Authenticate, sign_ins: SignInLimits | None = None
+    services: Services,
+    authenticate: Authenticate,
+    sign_ins: SignInLimits | None = None,
+    limits: RateLimits | None = None,
 ) -> RestSurface:
     """Return what answers /api/v1, for callers that `authenticate` tells from their headers.
 
-    Without `sign_ins` passwords are not counted: for a caller in this process.
+    Without `sign_ins` passwords are not counted, without `limits` nothing is: for a caller in this
+    process.
     """
-    config = services.config
     sign_ins = sign_ins or SignInLimits(Debts.alone(), Debts.alone(), 0, 0)
-    operations = _of_accounts(services, sign_ins).operations()
+    limits = limits or RateLimits(Debts.alone(), 0, 0)
+    operations = _operations(services, sign_ins, limits)
+    operations = [*operations, document(operations, version("packhouse"))]
+    problems = Dialect(render_problem, render_failed)
+    return _rest(services, operations, authenticate, sign_ins, problems)
+
+
+def _rest(
+    services: Services,
+    operations: list[Operation],
+    authenticate: Authenticate,
+    sign_ins: SignInLimits,
+    dialect: Dialect,
+) -> RestSurface:
     return RestSurface(
-        [*operations, document(operations, version("packhouse"))],
+        operations,
         authenticate,
         sign_ins.door,
         services.permissions,
         services.places,
-        Dialect(render_problem, render_failed),
-        config.public_url,
-        config.idle_seconds,
+        dialect,
+        services.config.public_url,
+        services.config.idle_seconds,
     )
+
+
+def _operations(services: Services, sign_ins: SignInLimits, limits: RateLimits) -> list[Operation]:
+    parts: list[Part] = [_of_accounts(services, sign_ins), _of_packages(services, limits)]
+    return [operation for part in parts for operation in part.operations()]
 
 
 def _of_accounts(services: Services, sign_ins: SignInLimits) -> OfAccounts:
@@ -311,6 +315,22 @@ def _of_accounts(services: Services, sign_ins: SignInLimits) -> OfAccounts:
         audit=services.audit,
         sign_ins=sign_ins,
         signed_in=lambda name: forget_first_login(services.config, name),
+        clock=services.clock,
+    )
+
+
+def _of_packages(services: Services, limits: RateLimits) -> OfPackages:
+    return OfPackages(
+        database=services.database,
+        store=services.store,
+        permissions=services.permissions,
+        places=services.places,
+        packages=services.packages,
+        manifests=services.manifests,
+        deletion=services.deletion,
+        restoration=services.restoration,
+        retention=services.collector.retention,
+        limits=limits,
         clock=services.clock,
     )
 
@@ -350,51 +370,5 @@ def _build_site(services: Services, sign_ins: SignInLimits) -> ASGIApp:
                 methods=("GET", "POST"),
             ),
         ],
-        exception_handlers={PackhouseError: _render_site_error},
+        exception_handlers={PackhouseError: render_site_error},
     )
-
-
-SITE_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"vary", b"Authorization"))
-SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz", REFLECTION.encode(), *PAGE_PATHS)
-
-
-class Dispatch:
-    """Sends /v2 to the OCI surface, /api to the API, and all else with a plain path to the site."""
-
-    def __init__(self, oci: ASGIApp, api: ASGIApp, site: ASGIApp) -> None:
-        self._oci = oci
-        self._api = api
-        self._site = site
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Route one request (ASGI) by its raw path."""
-        raw: bytes = scope["raw_path"]
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *SITE_HEADERS]
-            await send(message)
-
-        exchange_of(scope).route = raw.decode("latin-1") if raw in SITE_PATHS else "other"
-        if raw == b"/v2" or raw.startswith(b"/v2/"):
-            await self._oci(scope, receive, send)
-            return
-        if raw.startswith(b"/api/"):
-            await self._api(scope, receive, send)
-            return
-        try:
-            check_path(raw)
-        except PackhouseError as error:
-            response = render_error(error, {}, exchange_of(scope))
-            await response(scope, receive, sending)
-            return
-        await self._site(scope, receive, sending)
-
-
-async def _render_site_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, PackhouseError):
-        raise error
-    headers = {"Cache-Control": "no-store"}
-    if error.status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="packhouse"'
-    return render_error(error, headers, exchange_of(request.scope))

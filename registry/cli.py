@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any
 
 from registry import commands
-from registry.app import Counts, Services, build_app, open_services
+from registry.app import Services, build_app, open_services
 from registry.completion import add_completion
 from registry.config import Config, ConfigError, from_environment
+from registry.debts import Counts
 from registry.examples import add_examples
 from registry.instruments import require_tracing
 from registry.logs import configure_logging

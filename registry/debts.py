@@ -116,3 +116,21 @@ def _attach(handed: Any, secret: bytes, started: float) -> Debts:
         return Debts(mmap.mmap(fd, _BYTES), secret, started)
     finally:
         os.close(fd)  # the mapping has its own
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What requests are counted in: one pair of tables for all workers of a server."""
+
+    debts: Debts
+    known: Debts
+
+    @classmethod
+    def alone(cls) -> Self:
+        """Count for this process alone."""
+        return cls(Debts.alone(), Debts.alone())
+
+    @classmethod
+    def shared(cls) -> Self:
+        """Count for all processes that are given this one while they are spawned."""
+        return cls(Debts.shared(), Debts.shared())

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from registry.app import Counts, build_surface
-from registry.debts import Debts
+from registry.app import build_surface
+from registry.debts import Counts, Debts
 from registry.sign_in_limits import FAILURE_SECONDS, KNOWN_SECONDS
 from tests.registry.client import Client, basic, refused
 from tests.registry.world import PASSWORD, World

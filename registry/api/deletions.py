@@ -1,0 +1,106 @@
+"""What was deleted in a package, and how it comes back."""
+
+import msgspec
+
+from registry.api.owners import Time, time_of
+from registry.api.packages import PACKAGE, judged
+from registry.packages import Packages
+from registry.rest.needs import RESTORE_PACKAGE
+from registry.rest.operation import Call, Operation, Page, Paging
+from registry.restoration import ListedDeletion, Restoration, Restored
+from storage.clock import rfc3339
+from storage.errors import Invalid
+
+DELETIONS = PACKAGE + "/deletions"
+
+
+class ListedPackageDeletion(msgspec.Struct, frozen=True):
+    """One deletion, which is undone as one. `what` is a package, a manifest or a tag.
+
+    The times are null for what was purged, and waits for clean-up.
+    """
+
+    id: int
+    what: str
+    deleted_by: str | None
+    deleted_at: Time | None
+    restorable_until: Time | None
+    manifests: int
+    tags: int
+
+
+class RestoredContent(msgspec.Struct, frozen=True):
+    """What came back; `conflicts` says of each tag that did not why."""
+
+    manifests: int
+    tags: int
+    conflicts: dict[str, str]
+
+
+class DeletionsApi:
+    """The operations."""
+
+    def __init__(self, packages: Packages, restoration: Restoration) -> None:
+        self._packages = packages
+        self._restoration = restoration
+
+    def operations(self) -> list[Operation]:
+        """Return what this part of the API answers."""
+        return [
+            Operation(
+                "POST", PACKAGE + "/restore", self.restore_package,
+                "Restore a package that was deleted as a whole", RESTORE_PACKAGE, RestoredContent,
+            ),
+            Operation(
+                "GET", DELETIONS, self.list, "List what was deleted, oldest first",
+                RESTORE_PACKAGE, answer=Page[ListedPackageDeletion], query=Paging,
+            ),
+            Operation(
+                "POST", DELETIONS + "/{id}/restore", self.restore, "Undo a deletion",
+                RESTORE_PACKAGE, RestoredContent,
+            ),
+        ]  # fmt: skip
+
+    async def restore_package(self, call: Call) -> RestoredContent:
+        """Restore a package."""
+        name = str(judged(call).repository)
+        deletion_id = await self._packages.deletion_of(name)
+        return show_restored(await self._restoration.restore(call.who, name, deletion_id))
+
+    async def list(self, call: Call) -> Page[ListedPackageDeletion]:
+        """List deletions."""
+        paging: Paging = call.query
+        after = number_of(paging.after) if paging.after else 0
+        found = await self._restoration.list(str(judged(call).repository), after, paging.n + 1)
+        more = str(found[paging.n - 1].id) if len(found) > paging.n else None
+        return Page([_show(deletion) for deletion in found[: paging.n]], more)
+
+    async def restore(self, call: Call) -> RestoredContent:
+        """Undo a deletion."""
+        name, deletion_id = str(judged(call).repository), number_of(call.values["id"])
+        return show_restored(await self._restoration.restore(call.who, name, deletion_id))
+
+
+def show_restored(restored: Restored) -> RestoredContent:
+    """Return what is shown of what came back."""
+    return RestoredContent(restored.manifests, restored.tags, restored.conflicts)
+
+
+def number_of(text: str) -> int:
+    """Read the number of a row, which is the key of lists in their order. Raises Invalid."""
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Invalid(f"{text[:40]!r} is not a number that was given here")
+    return int(text)
+
+
+def _show(deletion: ListedDeletion) -> ListedPackageDeletion:
+    until = deletion.restorable_until
+    return ListedPackageDeletion(
+        id=deletion.id,
+        what=deletion.reason,
+        deleted_by=deletion.deleted_by,
+        deleted_at=None if until is None else rfc3339(deletion.deleted_at),
+        restorable_until=time_of(until),
+        manifests=deletion.manifests,
+        tags=deletion.tags,
+    )

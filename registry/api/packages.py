@@ -1,0 +1,204 @@
+"""Packages: listed, shown, changed, deleted and brought back."""
+
+from typing import Annotated
+
+import msgspec
+
+from auth.permissions import Access
+from auth.principals import Visibility
+from registry.api.owners import VISIBILITIES, OwnerName, Time, VisibilityWord, time_of
+from registry.package_changes import Change, PackageChanges
+from registry.package_lists import Filters, PackageLists
+from registry.packages import Packages
+from registry.rate_limits import RateLimits
+from registry.renaming import Renaming
+from registry.rest.needs import ANYBODY, CHANGE_PACKAGE, DELETE_PACKAGE, READ_PACKAGE, SITE
+from registry.rest.operation import Call, Operation, Page, Paging
+from registry.rest.paging import page_of
+from storage.clock import rfc3339
+from storage.database import Row
+
+PACKAGES = "/api/v1/packages"
+PACKAGE = PACKAGES + "/{owner}/{package}"
+ALIAS = "/api/v1/aliases/{owner}/{package}"
+
+Word = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+
+
+class PackageQuery(Paging, frozen=True):
+    """Which packages, and which page of them. `deleted` ones are those you may restore."""
+
+    owner: Word = ""
+    project: Word = ""
+    format: Word = ""
+    visibility: VisibilityWord | None = None
+    deleted: bool = False
+
+
+class Package(msgspec.Struct, frozen=True):
+    """A package. Its `name` begins with its owner's; a project's visibility is its own.
+
+    `unconfirmed` is the visibility it will have once the link to its project is confirmed, by
+    setting the project again; metadata alone made that link.
+    """
+
+    name: str
+    owner: str
+    format: str
+    visibility: VisibilityWord
+    project: str | None
+    unconfirmed: VisibilityWord | None
+    created_at: Time
+    deleted_at: Time | None
+
+
+class PackageChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be another way; what is absent stays. All of it is done, or nothing.
+
+    `name` (below the owner) and `owner` rename and transfer: the old name goes on answering pulls.
+    `project` is `owner/name`; null ends the link.
+    """
+
+    owner: OwnerName | msgspec.UnsetType = msgspec.UNSET
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    project: str | msgspec.UnsetType | None = msgspec.UNSET
+    visibility: VisibilityWord | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeletedPackage(msgspec.Struct, frozen=True):
+    """What a deletion hid. `complete` is false where a push brought the package back meanwhile."""
+
+    deletion: int
+    manifests: int
+    tags: int
+    complete: bool
+
+
+class PackagesApi:
+    """The operations."""
+
+    def __init__(
+        self,
+        packages: Packages,
+        lists: PackageLists,
+        changes: PackageChanges,
+        renaming: Renaming,
+        limits: RateLimits,
+    ) -> None:
+        self._packages = packages
+        self._lists = lists
+        self._changes = changes
+        self._renaming = renaming
+        self._limits = limits
+
+    def operations(self) -> list[Operation]:
+        """Return what this part of the API answers."""
+        return [
+            Operation(
+                "GET", PACKAGES, self.list, "List the packages you may see", ANYBODY,
+                answer=Page[Package], query=PackageQuery,
+            ),
+            Operation("GET", PACKAGE, self.get, "Show a package", READ_PACKAGE, Package),
+            Operation(
+                "PATCH", PACKAGE, self.change,
+                "Rename, transfer, link, open or close a package", CHANGE_PACKAGE,
+                answer=Package, body=PackageChange,
+            ),
+            Operation(
+                "DELETE", PACKAGE, self.delete, "Delete a package; it can be restored",
+                DELETE_PACKAGE, answer=DeletedPackage,
+            ),
+            Operation(
+                "GET", PACKAGE + "/aliases", self.aliases, "List names a package had before",
+                READ_PACKAGE, answer=Page[str], query=Paging,
+            ),
+            Operation(
+                "DELETE", ALIAS, self.release,
+                "Free a name that a package had before: pulls of it end", SITE, status=204,
+            ),
+        ]  # fmt: skip
+
+    async def list(self, call: Call) -> Page[Package]:
+        """List packages by name."""
+        query: PackageQuery = call.query
+        filters = Filters(
+            owner=query.owner,
+            project=query.project,
+            format=query.format,
+            visibility=visibility_of(query.visibility),
+            deleted=query.deleted,
+        )
+        rows = await self._lists.list(call.who, filters, query.after, query.n + 1)
+        return page_of(rows, query.n, "repository", show_package)
+
+    async def get(self, call: Call) -> Package:
+        """Show a package, by a name that it had before as well."""
+        return show_package(await self._packages.find(id_of(call)))
+
+    async def change(self, call: Call) -> Package:
+        """Change a package."""
+        body, access = await call.read(PackageChange), judged(call)
+        project = body.project or "" if body.project is not msgspec.UNSET else None
+        change = Change(
+            owner=body.owner if body.owner is not msgspec.UNSET else None,
+            name=body.name if body.name is not msgspec.UNSET else None,
+            project=project,
+            visibility=visibility_of(
+                body.visibility if body.visibility is not msgspec.UNSET else None
+            ),
+        )
+        await self._changes.change(call.who, access, change)
+        return show_package(await self._packages.find(id_of(call)))
+
+    async def delete(self, call: Call) -> DeletedPackage:
+        """Delete a package."""
+        self._limits.write(call.who)
+        done = await self._packages.delete(call.who, str(judged(call).repository))
+        return DeletedPackage(done.id, done.manifests, done.tags, done.complete)
+
+    async def aliases(self, call: Call) -> Page[str]:
+        """List names a package had before."""
+        paging: Paging = call.query
+        rows = await self._renaming.aliases(id_of(call), paging.after, paging.n + 1)
+        return page_of([{"name": name} for name in rows], paging.n, "name", lambda row: row["name"])
+
+    async def release(self, call: Call) -> None:
+        """Free a name."""
+        name = f"{call.values['owner']}/{call.values['package']}"
+        await self._renaming.release(call.who, name)
+
+
+def judged(call: Call) -> Access:
+    """Return the caller's access to the package in the path."""
+    if call.package is None:
+        raise RuntimeError("this operation names no package")
+    return call.package
+
+
+def id_of(call: Call) -> int:
+    """Return the id of the package in the path, which is there."""
+    package_id = judged(call).package_id
+    if package_id is None:
+        raise RuntimeError("this operation is for packages that are there")
+    return package_id
+
+
+def visibility_of(word: VisibilityWord | None) -> Visibility | None:
+    """Read a visibility."""
+    return None if word is None else Visibility[word.upper()]
+
+
+def show_package(row: Row) -> Package:
+    """Return what is shown of a package's row."""
+    owner = row["repository"].partition("/")[0]
+    pending = row["pending_visibility"]
+    return Package(
+        name=row["repository"],
+        owner=owner,
+        format=row["format"],
+        visibility=VISIBILITIES[Visibility(row["visibility"])],
+        project=f"{owner}/{row['project']}" if row["project"] else None,
+        unconfirmed=None if pending is None else VISIBILITIES[Visibility(pending)],
+        created_at=rfc3339(row["created_at"]),
+        deleted_at=time_of(row["deleted_at"]),
+    )

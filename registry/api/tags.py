@@ -1,0 +1,125 @@
+"""Tags of a package: which manifest they name, and which they named before."""
+
+import msgspec
+
+from registry.api.deletions import number_of
+from registry.api.owners import Time
+from registry.api.packages import PACKAGE, id_of, judged
+from registry.deletion import Deletion
+from registry.manifest_store import unknown
+from registry.packages import Packages
+from registry.rate_limits import RateLimits
+from registry.rest.needs import DELETE_PACKAGE, PUSH_PACKAGE, READ_PACKAGE
+from registry.rest.operation import Call, Operation, Page, Paging
+from registry.rest.paging import page_of
+from registry.tagging import Tagging
+from storage.clock import rfc3339
+from storage.database import Row
+from storage.digest import Digest
+from storage.names import parse_tag
+
+TAGS = PACKAGE + "/tags"
+TAG = TAGS + "/{tag}"
+
+
+class Tag(msgspec.Struct, frozen=True):
+    """A tag. `size` is the bytes of the manifest itself."""
+
+    name: str
+    digest: str
+    size: int
+    updated_at: Time
+
+
+class NewTag(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The manifest that a tag is to name: one that the package holds."""
+
+    digest: str
+
+
+class TagChange(msgspec.Struct, frozen=True):
+    """What a tag named since `at`; null where it was deleted."""
+
+    digest: str | None
+    by: str | None
+    at: Time
+
+
+class TagsApi:
+    """The operations."""
+
+    def __init__(
+        self, packages: Packages, tagging: Tagging, deletion: Deletion, limits: RateLimits
+    ) -> None:
+        self._packages = packages
+        self._tagging = tagging
+        self._deletion = deletion
+        self._limits = limits
+
+    def operations(self) -> list[Operation]:
+        """Return what this part of the API answers."""
+        return [
+            Operation(
+                "GET", TAGS, self.list, "List the tags of a package", READ_PACKAGE,
+                answer=Page[Tag], query=Paging,
+            ),
+            Operation("GET", TAG, self.get, "Show a tag", READ_PACKAGE, Tag),
+            Operation(
+                "PUT", TAG, self.move, "Point a tag at a manifest of the package", PUSH_PACKAGE,
+                answer=Tag, body=NewTag,
+            ),
+            Operation(
+                "DELETE", TAG, self.delete, "Delete a tag and nothing else; it can be restored",
+                DELETE_PACKAGE, status=204,
+            ),
+            Operation(
+                "GET", TAG + "/history", self.history, "Say who moved a tag when, newest first",
+                READ_PACKAGE, answer=Page[TagChange], query=Paging,
+            ),
+        ]  # fmt: skip
+
+    async def list(self, call: Call) -> Page[Tag]:
+        """List tags by name."""
+        paging: Paging = call.query
+        rows = await self._packages.tags(id_of(call), paging.after, paging.n + 1)
+        return page_of(rows, paging.n, "name", _show)
+
+    async def get(self, call: Call) -> Tag:
+        """Show a tag."""
+        return await self._find(call)
+
+    async def move(self, call: Call) -> Tag:
+        """Move a tag, as a push of the manifest would."""
+        new, tag = await call.read(NewTag), parse_tag(call.values["tag"])
+        self._limits.write(call.who, completes=True)
+        digest = Digest.parse(new.digest)
+        await self._tagging.move(call.who, judged(call).repository, tag, digest)
+        return await self._find(call)
+
+    async def delete(self, call: Call) -> None:
+        """Delete a tag."""
+        self._limits.write(call.who)
+        tag = parse_tag(call.values["tag"])
+        await self._deletion.delete_tag(call.who, judged(call).repository, tag)
+
+    async def history(self, call: Call) -> Page[TagChange]:
+        """Say who moved a tag when."""
+        paging, tag = call.query, parse_tag(call.values["tag"])
+        before = number_of(paging.after) if paging.after else 2**62
+        rows = await self._packages.history(id_of(call), tag, before, paging.n + 1)
+        return page_of(rows, paging.n, "id", _change)
+
+    async def _find(self, call: Call) -> Tag:
+        tag = parse_tag(call.values["tag"])
+        row = await self._packages.tag(id_of(call), tag)
+        if row is None:
+            raise unknown(judged(call).repository, tag)
+        return _show(row)
+
+
+def _show(row: Row) -> Tag:
+    return Tag(row["name"], row["digest"], row["size"], rfc3339(row["updated_at"]))
+
+
+def _change(row: Row) -> TagChange:
+    return TagChange(row["digest"], row["account"], rfc3339(row["changed_at"]))

@@ -1,0 +1,58 @@
+"""The first fork in a request's way: the OCI surface, the API, or the site's own pages."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from registry.oci.errors import render_error
+from registry.paths import check_path
+from registry.reflection import PATH as REFLECTION
+from registry.requests import exchange_of
+from registry.ui.surface import PAGE_PATHS
+from storage.errors import PackhouseError
+
+SITE_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"vary", b"Authorization"))
+SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz", REFLECTION.encode(), *PAGE_PATHS)
+
+
+class Dispatch:
+    """Sends /v2 to the OCI surface, /api to the API, and all else with a plain path to the site."""
+
+    def __init__(self, oci: ASGIApp, api: ASGIApp, site: ASGIApp) -> None:
+        self._oci = oci
+        self._api = api
+        self._site = site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Route one request (ASGI) by its raw path."""
+        raw: bytes = scope["raw_path"]
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *SITE_HEADERS]
+            await send(message)
+
+        exchange_of(scope).route = raw.decode("latin-1") if raw in SITE_PATHS else "other"
+        if raw == b"/v2" or raw.startswith(b"/v2/"):
+            await self._oci(scope, receive, send)
+            return
+        if raw.startswith(b"/api/"):
+            await self._api(scope, receive, send)
+            return
+        try:
+            check_path(raw)
+        except PackhouseError as error:
+            response = render_error(error, {}, exchange_of(scope))
+            await response(scope, receive, sending)
+            return
+        await self._site(scope, receive, sending)
+
+
+async def render_site_error(request: Request, error: Exception) -> Response:
+    """Render an error of the site's own routes."""
+    if not isinstance(error, PackhouseError):
+        raise error
+    headers = {"Cache-Control": "no-store"}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="packhouse"'
+    return render_error(error, headers, exchange_of(request.scope))
