@@ -4,24 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auth.accounts import OWNER, PROJECT
 from auth.errors import NotSignedIn
-from auth.permissions import HELD, covered, on
 from auth.places import Places
 from auth.principals import Action, Principal, Visibility
-from registry.package_lists import Filters, PackageLists
+from registry.package_lists import PROJECT_SEEN, Filters, PackageLists
 from storage.database import Database, Row
 from storage.errors import NotFound
 from storage.names import parse_owner
-
-_PROJECT_SEEN = f"""
-(r.visibility = 2 or ({covered("r.owner_id", "r.id", "null")} and (
-  u.is_admin = 1
-  or (r.visibility = 1 and (u.kind = 'user' or u.owner_id = r.owner_id))
-  or exists (select 1 from members m cross join grants g where {HELD} and (
-    {on(OWNER, "r.owner_id")} or {on(PROJECT, "r.id")})))))
-"""
-"""Whether $1 sees the project r itself: who was given one package of it need not know its name."""
 
 _OWNER = """
 o.id as owner_id, o.name as owner, o.kind as owner_kind, o.is_admin as owner_is_admin,
@@ -44,7 +33,7 @@ select p.id, p.name, p.repository, p.format, p.visibility, p.created_at, p.delet
 from packages p join accounts o on o.id = p.owner_id
   left join accounts u on u.id = $1
   left join tokens k on k.id = $2
-  left join projects r on r.id = p.project_id and r.deleted_at is null and {_PROJECT_SEEN}
+  left join projects r on r.id = p.project_id and r.deleted_at is null and {PROJECT_SEEN}
 where p.id in (select cast(value as bigint) from json_each(cast($3 as text)))
 order by p.repository
 """

@@ -27,10 +27,21 @@ _ON_ANY = f"""
 """
 
 
+PROJECT_SEEN = f"""
+(r.visibility = 2 or ({covered("r.owner_id", "r.id", "null")} and (
+  u.is_admin = 1
+  or (r.visibility = 1 and (u.kind = 'user' or u.owner_id = r.owner_id))
+  or exists (select 1 from members m cross join grants g where {HELD} and (
+    {on(OWNER, "r.owner_id")} or {on(PROJECT, "r.id")})))))
+"""
+"""Whether $1 sees the project r itself: who was given one package of it need not know its name."""
+
+
 def _shown(ids: str) -> str:
     return f"""
 select {PACKAGE_COLUMNS} from ({ids}) v join packages p on p.id = v.id
-  left join projects r on r.id = p.project_id
+  left join accounts u on u.id = $1 left join tokens k on k.id = $2
+  left join projects r on r.id = p.project_id and {PROJECT_SEEN}
 order by p.repository limit $7
 """
 
@@ -103,6 +114,11 @@ where p.deleted_at is not null and p.repository > $3 and {_CHOSEN} and {_BY_ROLE
   and (cast($9 as bigint) = 0 or p.project_id = $9)
 order by p.repository limit $7
 """)
+FIND_SHOWN = f"""
+select {PACKAGE_COLUMNS} from {_FROM}
+  left join projects r on r.id = p.project_id and {PROJECT_SEEN}
+where p.id = $3
+"""
 FIND_PROJECT_ID = """
 select r.id from accounts o join projects r on r.owner_id = o.id
 where o.name = $1 and r.folded_name = $2 and r.deleted_at is null
@@ -176,6 +192,14 @@ class PackageLists:
             skip,
         )
         return [row["id"] for row in rows], rows[0]["total"] if rows else 0
+
+    async def find(self, who: Principal, package_id: int) -> Row:
+        """Return a package that the caller was found to see, as a list shows it."""
+        asked = (who.account_id, who.token_id, package_id)
+        row = await self._database.fetch_one(FIND_SHOWN, *asked)
+        if row is None:
+            raise RuntimeError(f"package {package_id} has no row, which nothing removes")
+        return row
 
     async def _project(self, path: str) -> int:
         """Return a project's id, 0 for any; one that nobody has lists nothing."""

@@ -87,13 +87,6 @@ class Packages:
             raise NotFound(f"there is no package {repository}{now}")
         return row
 
-    async def find(self, package_id: int) -> Row:
-        """Return a package by its id, which the caller has of a row."""
-        row = await self._database.fetch_one(FIND_PACKAGE_BY_ID, package_id)
-        if row is None:
-            raise RuntimeError(f"package {package_id} has no row, which nothing removes")
-        return row
-
     async def deletion_of(self, repository: str) -> int:
         """Return the deletion that hid a whole package. Raises NotFound, Conflict for none."""
         deletion_id: int | None = (await self.get(repository))["deletion_id"]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.permissions import HELD, OPEN, Permissions, covered, on
 from auth.principals import Principal, Scope, Visibility
+from registry.package_lists import PROJECT_SEEN
 from registry.package_texts import words_of
 from storage.database import Database, Row, Value
 from storage.errors import Invalid
@@ -72,7 +73,8 @@ select v.term, p.id, p.repository, p.format, p.visibility, r.name as project, x.
   x.description, x.source, x.licenses
 from ({" union ".join(arms)}) v join packages p on p.id = v.package_id
   join package_texts x on x.package_id = p.id
-  left join projects r on r.id = p.project_id
+  left join accounts u on u.id = $1 left join tokens k on k.id = $2
+  left join projects r on r.id = p.project_id and {PROJECT_SEEN}
 order by v.term, v.package_id limit $12
 """
 

@@ -19,6 +19,7 @@ from auth.accounts import ANY_ACCOUNT, insert_user
 from auth.passwords import hash_password
 from auth.signing_keys import PURPOSES, SIGNING_PURPOSES, make_keys
 from registry.config import Config, ConfigError
+from registry.search_terms import read_older
 from storage import migrations
 from storage.clock import now
 from storage.connect import open_database
@@ -109,6 +110,7 @@ async def _prepare_database(config: Config) -> bool:
         await database.migrate(migrations.load())
         if await database.fetch_one(ANY_ACCOUNT) is not None:
             await _mend_keys(database)
+            await _read_older(database)
             return False
         password, at = secrets.token_urlsafe(18), now()
         hashed = hash_password(password)
@@ -135,6 +137,13 @@ async def _mend_keys(database: Database) -> None:
         at = now()
         await database.write(lambda tx: make_keys(tx, at))
         log.warning("there was no key to sign with: a new one was made, clients sign in anew")
+
+
+async def _read_older(database: Database) -> None:
+    """Let search find what was pushed before there was one."""
+    count = await read_older(database, now())
+    if count:
+        log.info("search: %d packages that are older than it were read", count)
 
 
 def _open_private(path: str, flags: int) -> int:

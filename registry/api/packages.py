@@ -133,7 +133,7 @@ class PackagesApi:
 
     async def get(self, call: Call) -> Package:
         """Show a package, by a name that it had before as well."""
-        return show_package(await self._packages.find(id_of(call)))
+        return show_package(await self._lists.find(call.who, id_of(call)))
 
     async def change(self, call: Call) -> Package:
         """Change a package."""
@@ -148,7 +148,7 @@ class PackagesApi:
             ),
         )
         await self._changes.change(call.who, access, change)
-        return show_package(await self._packages.find(id_of(call)))
+        return show_package(await self._lists.find(call.who, id_of(call)))
 
     async def delete(self, call: Call) -> DeletedPackage:
         """Delete a package."""

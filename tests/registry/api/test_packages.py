@@ -66,6 +66,23 @@ async def test_a_list_shows_what_the_caller_may_see(world: World) -> None:
     assert await names(world.client("stranger")) == [*acme, "stranger/own"]
 
 
+async def test_a_project_is_named_to_those_who_see_it(world: World) -> None:
+    await stock(world)
+    cli = (await world.services.packages.get("acme/cli"))["id"]
+    await world.services.accounts.grant(OPERATOR, PACKAGE, cli, "stranger", Role.READ)
+    widget = await world.services.projects.get("acme/widget")
+    for person, project in (("reader", "acme/Widget"), ("stranger", None)):
+        client = world.client(person)
+        listed = (await client.get(PACKAGES, params={"after": "acme/c", "n": 1})).json()
+        found = (await client.get("/api/v1/search", params={"q": "cli"})).json()
+        shown = (await client.get(f"{PACKAGES}/acme/cli")).json()
+        for one in (listed["items"][0], found["items"][0], shown):
+            assert (one["name"], one["project"]) == ("acme/cli", project)
+    await world.services.accounts.grant(OPERATOR, PROJECT, widget, "stranger", Role.READ)
+    shown = (await world.client("stranger").get(f"{PACKAGES}/acme/cli")).json()
+    assert shown["project"] == "acme/Widget"
+
+
 async def test_a_list_is_filtered_before_it_is_cut_into_pages(world: World) -> None:
     await stock(world)
     admin, stranger = world.client("admin"), world.client("stranger")

@@ -14,6 +14,7 @@ from auth.principals import Role, Visibility
 from registry.package_texts import MOST_WORDS, WORD_LENGTH, text_of, words_of
 from registry.search import LAST, parse_key, parse_words
 from registry.search_terms import read_older
+from registry.startup import prepare_database
 from storage.errors import Invalid
 from tests.registry.api.asking import problem
 from tests.registry.api.test_packages import limited
@@ -255,6 +256,14 @@ async def test_what_is_older_than_the_search_is_read_once(world: World, writer: 
     restored = await world.client("owner").post("/api/v1/packages/acme/gone/restore")
     assert restored.status_code == 200
     assert sorted(await found(writer, "gone")) == ["acme/gone"]
+
+
+async def test_a_start_reads_what_is_older_than_the_search(world: World, writer: Client) -> None:
+    await writer.push_image("acme/old", "v1")
+    await world.services.database.execute("delete from search_terms")
+    await world.services.database.execute("delete from package_texts")
+    await asyncio.to_thread(prepare_database, world.config)
+    assert await found(writer, "old") == ["acme/old"]
 
 
 async def test_most_pushes_write_no_words(world: World, writer: Client) -> None:
