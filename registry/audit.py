@@ -176,10 +176,12 @@ async def expire_audit(term: Term, retention: Retention, at: int) -> Counter[str
 
 def _refused(exchange: Exchange) -> Line | None:
     """Return the line of a refusal; None for the first step of every sign-in, which names none."""
-    if exchange.route in _DOORS:
+    if exchange.route in _DOORS or exchange.claimed:
         return Line("sign-in", "failed", _name(exchange.claimed), 0, "", "", exchange.client)
-    owner, repository = _target(exchange.path)
-    kind = _KINDS.get(exchange.method, "push")
+    if exchange.route.startswith("/api/"):
+        kind, (owner, repository) = "api", _asked(exchange)
+    else:
+        kind, (owner, repository) = _KINDS.get(exchange.method, "push"), _target(exchange.path)
     result = "denied" if exchange.status == 403 else "not signed in"
     if exchange.account:
         who = (exchange.account, exchange.token_id)
@@ -193,6 +195,14 @@ def _target(path: str) -> tuple[str, str]:
     ends = [n for n, part in enumerate(parts) if n > 3 and part in _KEYWORDS]
     owner = _name(parts[2]) if ends and parts[1] == "v2" else ""
     return (owner, "/".join(parts[2 : ends[-1]])) if owner else ("", "")
+
+
+def _asked(exchange: Exchange) -> tuple[str, str]:
+    """Return the owner in a path of the API, and the operation: no other word of the path, for
+    that may be anything.
+    """
+    named = dict(zip(exchange.route.split("/"), exchange.path.split("/"), strict=False))
+    return _name(named.get("{owner}", "")), f"{exchange.method} {exchange.route}"
 
 
 def _name(text: str) -> str:

@@ -276,7 +276,7 @@ def test_no_module_that_reads_a_request_makes_the_operator() -> None:
 def test_the_document_lists_every_kind_of_line() -> None:
     first, second = (_rows(table) for table in DOCUMENT.split("| did | ")[1:])
     assert _words(first) == set(_kinds_in_the_code())
-    assert _words(second) == {"sign-in", "pull", "push", "delete"}
+    assert _words(second) == {"sign-in", "pull", "push", "delete", "api"}
 
 
 def _rows(table: str) -> list[str]:
