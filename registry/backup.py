@@ -29,7 +29,7 @@ from typing import Any
 from registry.config import Config
 from registry.progress import Progress
 from registry.quarantine import link_or_copy, sync_directory
-from storage import postgres_backup, sqlite_backup
+from storage import sqlite_backup
 from storage.blobs import BlobStore, closing
 from storage.clock import Clock, rfc3339
 from storage.database import Database
@@ -124,6 +124,8 @@ class Backup:
         await asyncio.to_thread(target.mkdir, mode=0o700)
         objects = target / OBJECTS
         if self._config.database:
+            from storage import postgres_backup  # noqa: PLC0415 - its driver is large
+
             return target, await postgres_backup.export(self._config.database, target, objects)
         source = self._config.directory
         return target, await asyncio.to_thread(sqlite_backup.export, source, target, objects)

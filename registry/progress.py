@@ -2,22 +2,12 @@
 
 import asyncio
 from types import TracebackType
-from typing import Self, TextIO
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
-from rich.table import Column
-from rich.text import Text
+from typing import TYPE_CHECKING, Self, TextIO
 
 from storage.periodic import Sleep
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -35,7 +25,7 @@ class Progress:
         self._unit = unit
         self._done = 0
         self._tenths = 0
-        self._bars = _bars(out, unit, counted=total is not None) if out.isatty() else None
+        self._bars = _bars(out, unit, counted=total is not None)
 
     def __enter__(self) -> Self:
         if self._bars is not None:
@@ -71,7 +61,7 @@ class Progress:
     def say(self, line: str) -> None:
         """Write a line; on a terminal it stands above the bar."""
         if self._bars is not None:
-            self._bars.console.print(Text(line))
+            self._bars.console.print(line, markup=False, emoji=False)
         else:
             print(line, file=self._out, flush=True)
 
@@ -79,35 +69,12 @@ class Progress:
         return shown_size(count) if self._unit == "bytes" else f"{count} {self._unit}"
 
 
-class _Counted(ProgressColumn):
-    """How much of how much."""
+def _bars(out: TextIO, unit: str, *, counted: bool) -> "Bars | None":
+    if not out.isatty():
+        return None
+    from registry.bars import make_bars  # noqa: PLC0415 - its library is large
 
-    def __init__(self, unit: str) -> None:
-        super().__init__(Column(no_wrap=True))  # a narrow terminal cuts it, the bar stays a line
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        """Return the text of the column."""
-        done, total = int(task.completed), int(task.total or 0)
-        if self._unit == "bytes":
-            return Text(f"{shown_size(done)} of {shown_size(total)}")
-        return Text(f"{done} of {total} {self._unit}")
-
-
-def _bars(out: TextIO, unit: str, *, counted: bool) -> Bars:
-    what = TextColumn("{task.description}", markup=False)
-    shown: list[ProgressColumn] = [what, BarColumn(None), TimeElapsedColumn()]
-    if counted:
-        percent = TextColumn("{task.percentage:>3.0f} %", markup=False)
-        shown = [what, BarColumn(None), percent, _Counted(unit), TimeRemainingColumn()]
-    return Bars(
-        *shown,
-        console=Console(file=out, highlight=False),
-        transient=not counted,
-        redirect_stdout=False,  # standard output is the answer, and may be the same terminal
-        redirect_stderr=False,
-        expand=True,
-    )
+    return make_bars(out, unit, counted=counted)
 
 
 class Pace:

@@ -16,7 +16,7 @@ from registry.config import Config
 from registry.progress import Progress
 from registry.quarantine import sync_directory
 from registry.startup import RESTORING
-from storage import migrations, postgres_backup, sqlite_backup
+from storage import migrations, sqlite_backup
 from storage.blobs import PIECE, BlobStore, write_hashed
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
@@ -75,8 +75,11 @@ async def check_target(config: Config) -> None:
     directory = config.directory
     if directory.exists() and any(directory.iterdir()):
         raise Conflict(f"{directory} is not empty: restore into a new data directory")
-    if config.database and not await postgres_backup.is_empty(config.database):
-        raise Conflict("the database is not empty: restore into a new one")
+    if config.database:
+        from storage import postgres_backup  # noqa: PLC0415 - its driver is large
+
+        if not await postgres_backup.is_empty(config.database):
+            raise Conflict("the database is not empty: restore into a new one")
 
 
 async def load_rows(source: Path, manifest: dict[str, Any], config: Config) -> None:
@@ -86,6 +89,8 @@ async def load_rows(source: Path, manifest: dict[str, Any], config: Config) -> N
     await asyncio.to_thread(marker.touch, mode=0o600)
     await asyncio.to_thread(sync_directory, directory)
     if config.database:
+        from storage import postgres_backup  # noqa: PLC0415 - its driver is large
+
         await postgres_backup.load(snapshot, config.database, manifest)
     else:
         await asyncio.to_thread(sqlite_backup.load, snapshot, directory)

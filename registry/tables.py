@@ -9,10 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Print rows that all have the same columns; nothing but `[]` in JSON when there are none."""
@@ -49,11 +45,14 @@ def plain(value: Any) -> str:
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    # Here: what has no terminal has no use for it, and it is large.
+    from rich import console, table, text  # noqa: PLC0415
+
+    shown = table.Table(box=None, pad_edge=False, header_style="bold")
     for name, value in rows[0].items():
         number = isinstance(value, int) and not isinstance(value, bool)
-        heading = Text(name.upper().replace("_", " "))
-        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+        heading = text.Text(name.upper().replace("_", " "))
+        shown.add_column(heading, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(plain(value)) for value in row.values()))
-    Console(file=sys.stdout).print(table)
+        shown.add_row(*(text.Text(plain(value)) for value in row.values()))
+    console.Console(file=sys.stdout).print(shown)
