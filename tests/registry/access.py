@@ -69,12 +69,13 @@ class Place:
 Action = Callable[[Client, Place], Awaitable[httpx.Response]]
 
 
-def call(method: str, path: str, content: bytes = b"") -> Action:
+def call(method: str, path: str, content: bytes = b"", **headers: str) -> Action:
     """Make a request, to a path that names parts of the place."""
 
     async def act(client: Client, place: Place) -> httpx.Response:
-        target = path.format(name=place.repository, target=place.target)
-        return await client.request(method, target, content=content)
+        words = f"{place.block} {place.person}"
+        target = path.format(name=place.repository, target=place.target, words=words)
+        return await client.request(method, target, content=content, headers=headers)
 
     return act
 
@@ -93,15 +94,26 @@ ACTIONS: dict[str, Action] = {
     "list": call("GET", "/v2/{name}/tags/list"),
     "referrers": call("GET", f"/v2/{{name}}/referrers/{DIGEST}"),
     "catalog": call("GET", "/v2/_catalog"),
+    "search": call("GET", "/api/v1/search?n=1000&q={words}"),
     "mount": call("POST", f"/v2/{{target}}/blobs/uploads/?mount={digest_of(LAYER)}&from={{name}}"),
     "begin": call("POST", "/v2/{name}/blobs/uploads/"),
     "push": call("POST", f"/v2/{{name}}/blobs/uploads/?digest={digest_of(b'new')}", b"new"),
     "overwrite": overwrite,
     "untag": call("DELETE", "/v2/{name}/manifests/v2"),
     "delete": call("DELETE", f"/v2/{{name}}/manifests/{DIGEST}"),
+    "restore": call("POST", f"/api/v1/packages/{{name}}/versions/{DIGEST}/restore"),
     "unblob": call("DELETE", f"/v2/{{name}}/blobs/{digest_of(LOOSE)}"),
+    "administer": call(
+        "PATCH",
+        "/api/v1/packages/{name}",
+        b'{"project": null}',
+        **{"Content-Type": "application/json"},
+    ),
 }
 """In the order they are tried: what destroys comes last."""
+
+OF_API = ("search", "restore", "administer")
+"""What is asked of /api/v1, which takes no bearers of /token."""
 
 
 def cell(action: str, place: Place, response: httpx.Response) -> str:
@@ -111,6 +123,8 @@ def cell(action: str, place: Place, response: httpx.Response) -> str:
     done = True
     if action == "catalog":
         done = place.repository in response.json()["repositories"]
+    elif action == "search":
+        done = place.repository in [found["name"] for found in response.json()["items"]]
     elif action == "mount":
         done = response.status_code == 201
     return "yes" if done else "-"
