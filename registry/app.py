@@ -37,6 +37,8 @@ from registry.debts import Counts, Debts
 from registry.deletion import Deletion
 from registry.dispatch import Dispatch, render_site_error
 from registry.gc import Collector
+from registry.github.errors import GITHUB
+from registry.github.operations import OfGitHub
 from registry.health import Health
 from registry.instruments import NONE, Instruments, open_tracing
 from registry.leases import Leases
@@ -253,7 +255,8 @@ def build_surface(
         counts.debts, counts.known, config.tokens_per_minute, config.wrong_passwords
     )
     api = build_api(services, services.authenticator.authenticate, sign_ins, limits)
-    watched = instruments.application(Dispatch(oci, api, _build_site(services, sign_ins)))
+    github = _build_github(services, sign_ins, limits)
+    watched = instruments.application(Dispatch(oci, api, github, _build_site(services, sign_ins)))
     exchanges = Exchanges(watched, [log_exchange, services.audit.observe, *instruments.observers])
     return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
 
@@ -275,6 +278,22 @@ def build_api(
     operations = [*operations, document(operations, version("packhouse"))]
     problems = Dialect(render_problem, render_failed)
     return _rest(services, operations, authenticate, sign_ins, problems)
+
+
+def _build_github(services: Services, sign_ins: SignInLimits, limits: RateLimits) -> RestSurface:
+    of_github = OfGitHub(
+        database=services.database,
+        permissions=services.permissions,
+        places=services.places,
+        packages=services.packages,
+        deletion=services.deletion,
+        restoration=services.restoration,
+        retention=services.collector.retention,
+        limits=limits,
+        clock=services.clock,
+    )
+    dialect, authenticate = GITHUB, services.authenticator.authenticate
+    return _rest(services, of_github.operations(), authenticate, sign_ins, dialect)
 
 
 def _rest(

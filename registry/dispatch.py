@@ -16,11 +16,12 @@ SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz", REFLECTION.encode(), *PA
 
 
 class Dispatch:
-    """Sends /v2 to the OCI surface, /api to the API, and all else with a plain path to the site."""
+    """Sends /v2 to the OCI surface, /api to an API, and all else with a plain path to the site."""
 
-    def __init__(self, oci: ASGIApp, api: ASGIApp, site: ASGIApp) -> None:
+    def __init__(self, oci: ASGIApp, api: ASGIApp, github: ASGIApp, site: ASGIApp) -> None:
         self._oci = oci
         self._api = api
+        self._github = github
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,6 +36,9 @@ class Dispatch:
         exchange_of(scope).route = raw.decode("latin-1") if raw in SITE_PATHS else "other"
         if raw == b"/v2" or raw.startswith(b"/v2/"):
             await self._oci(scope, receive, send)
+            return
+        if raw == b"/api/v3" or raw.startswith(b"/api/v3/"):
+            await self._github(scope, receive, send)
             return
         if raw.startswith(b"/api/"):
             await self._api(scope, receive, send)
