@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auth.audit import note
+from auth.owning import keep_an_owner
 from auth.passwords import hash_password
 from auth.principals import Principal, Role, Visibility
 from storage.clock import Clock
@@ -49,6 +50,10 @@ DISABLE_ACCOUNT = "update accounts set disabled_at = $2 where name = $1 and disa
 ENABLE_ACCOUNT = "update accounts set disabled_at = null where name = $1"
 SET_DEFAULT_VISIBILITY = """
 update accounts set default_visibility = $2 where id = $1 and kind in ('user', 'organization')
+"""
+LIST_GRANTEES = """
+select a.name, a.kind, g.role from grants g join accounts a on a.id = g.grantee_id
+where g.resource_kind = $1 and g.resource_id = $2 and a.name > $3 order by a.name limit $4
 """
 FIND_RESOURCE = """
 select coalesce(o.id, r.owner_id, p.owner_id) as owner_id,
@@ -164,30 +169,44 @@ class Accounts:
 
     async def grant(
         self, who: Principal, kind: int, resource_id: int, grantee: str, role: Role
-    ) -> None:
-        """Give an account a role on a resource (NONE takes it away). Raises NotFound, Invalid."""
+    ) -> bool:
+        """Give an account a role on a resource (NONE takes it away); whether it had to be done.
+
+        Raises NotFound, Invalid, and Conflict for the last who administers an owner.
+        """
         account = await self.get(grantee)
         if account.kind == "organization":
             raise Invalid("a role is given to a user or a team, not to an organization")
         at = self._clock()
 
-        async def work(tx: Transaction) -> None:
+        async def work(tx: Transaction) -> bool:
+            if kind == OWNER:
+                await tx.fetch_one(LOCK_ACCOUNT, resource_id)
             if await tx.fetch_one(LOCK_ACCOUNT, account.id) is None:
                 raise NotFound(f"there is no account named {grantee!r}")  # a team deleted just now
             resource = await tx.fetch_one(FIND_RESOURCE, kind, resource_id)
             if resource is None or resource["owner_id"] is None:
                 raise NotFound("there is no such owner, project or package")
+            if kind == OWNER and role is not Role.ADMIN:
+                await keep_an_owner(tx, resource_id, account.id, resource["name"])
             did, said = "grant", f"{role.name.lower()} to {account.name}"
             if role is Role.NONE:
                 taken = await tx.fetch_one(DELETE_GRANT, kind, resource_id, account.id)
                 if taken is None:
-                    return
+                    return False
                 did, said = "grant.remove", f"{Role(taken['role']).name.lower()} of {account.name}"
             else:
                 await tx.execute(UPSERT_GRANT, account.id, kind, resource_id, int(role), at)
             await note(tx, who, did, resource["owner_id"], resource["name"], at, said)
+            return True
 
-        await self._database.write(work)
+        return await self._database.write(work)
+
+    async def grants(
+        self, kind: int, resource_id: int, after: str = "", limit: int = 1000
+    ) -> Sequence[Row]:
+        """Return the roles on a resource, by the names of those who have them, after `after`."""
+        return await self._database.fetch(LIST_GRANTEES, kind, resource_id, after, limit)
 
     async def set_password(self, who: Principal, name: str, password: str) -> None:
         """Replace a user's password; bearers made with the old one end. Raises NotFound."""

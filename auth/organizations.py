@@ -16,11 +16,12 @@ from auth.accounts import (
     Accounts,
 )
 from auth.audit import note
+from auth.owning import keep_an_owner
 from auth.permissions import HELD, covered
 from auth.principals import Principal, Role
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
-from storage.errors import Conflict, NotFound
+from storage.errors import NotFound
 
 LIST_MEMBERS = """
 select u.id, u.name, max(x.role) as role from (
@@ -44,14 +45,6 @@ order by o.name limit $4
 LIST_ALL_ORGANIZATIONS = """
 select o.name, o.default_visibility from accounts o
 where o.kind = 'organization' and o.name > $1 order by o.name limit $2
-"""
-FIND_OTHER_OWNER = """
-select u.id from grants g join accounts u on u.id = g.grantee_id
-where g.resource_kind = 1 and g.resource_id = $1 and g.role = 3 and u.kind = 'user'
-  and u.disabled_at is null and u.id <> $2 limit 1
-"""
-FIND_GRANT = """
-select role from grants where resource_kind = $1 and resource_id = $2 and grantee_id = $3
 """
 FIND_MEMBER = "select role from members where user_id = $1 and group_id = $2"
 LEAVE_GROUPS = """
@@ -116,8 +109,7 @@ class Organizations:
             await tx.execute(INSERT_MEMBER, member.id, group.id, GroupRole.MEMBER)
             if owner:
                 await tx.execute(UPSERT_GRANT, member.id, OWNER, group.id, Role.ADMIN, at)
-            elif await _is_owner(tx, group.id, member.id):
-                await _keep_an_owner(tx, group.id, member.id, organization)
+            elif await keep_an_owner(tx, group.id, member.id, organization):
                 await tx.execute(DELETE_GRANT, OWNER, group.id, member.id)
             kind = "organization.add" if was is None else "organization.role"
             detail = f"{user} as {'owner' if owner else 'member'}"
@@ -137,8 +129,7 @@ class Organizations:
         async def work(tx: Transaction) -> int:
             # The organization's row orders those who remove each other.
             await tx.fetch_one(LOCK_ACCOUNT, group.id)
-            if await _is_owner(tx, group.id, member.id):
-                await _keep_an_owner(tx, group.id, member.id, organization)
+            await keep_an_owner(tx, group.id, member.id, organization)
             lost = await tx.execute(LOSE_GRANTS, group.id, member.id)
             lost += await tx.execute(LEAVE_GROUPS, group.id, member.id)
             if lost:
@@ -147,18 +138,3 @@ class Organizations:
 
         if not await self._database.write(work):
             raise NotFound(f"{user!r} is no member of {organization!r}")
-
-
-async def _is_owner(tx: Transaction, organization_id: int, user_id: int) -> bool:
-    row = await tx.fetch_one(FIND_GRANT, OWNER, organization_id, user_id)
-    return row is not None and row["role"] == Role.ADMIN
-
-
-async def _keep_an_owner(
-    tx: Transaction, organization_id: int, user_id: int, organization: str
-) -> None:
-    if await tx.fetch_one(FIND_OTHER_OWNER, organization_id, user_id) is None:
-        raise Conflict(
-            f"{organization!r} would have no owner: make another first, with 'packhouse org add "
-            f"{organization} USER --owner'"
-        )

@@ -14,6 +14,7 @@ from auth.tokens import Tokens
 from auth.users import Users
 from registry.api.audit import AuditApi
 from registry.api.caller import CallerApi
+from registry.api.grants import OwnerGrantsApi, PackageGrantsApi, ProjectGrantsApi
 from registry.api.organizations import OrganizationsApi
 from registry.api.owners import OwnersApi
 from registry.api.projects import ProjectsApi
@@ -55,6 +56,9 @@ class OfAccounts:
             OrganizationsApi(accounts, organizations, places),
             TeamsApi(teams),
             ProjectsApi(projects),
+            OwnerGrantsApi(accounts),
+            ProjectGrantsApi(accounts),
+            PackageGrantsApi(accounts),
             TokensApi(making, tokens, signed_in),
             AuditApi(audit),
         ]

@@ -12,6 +12,12 @@ from registry.rest.problem import MEDIA_TYPE, Problem
 _REF = "#/components/schemas/{name}"
 _NAMES: dict[str, dict[str, Any]] = {
     "owner": {"type": "string", "minLength": 1, "maxLength": 39},
+    "account": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "description": "A user, a robot, or a team: each '/' in it is written %2F.",
+    },
     "id": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
     "package": {
         "type": "string",
