@@ -19,6 +19,11 @@ graphroot = "{home}/storage"
 runroot = "{home}/storage-run"
 """
 
+OWN_CACHES = {"skopeo": {"_CONTAINERS_ROOTLESS_UID": "1000"}}
+"""As root skopeo keeps one cache for all of the machine, /var/lib/containers/cache. There it finds
+that another test pushed the same layers compressed otherwise, and uses those. Not podman and
+buildah: they would believe that they are not root."""
+
 
 @cache
 def client(name: str) -> Path:
@@ -94,7 +99,7 @@ class Shell:
             [client(name), *arguments],
             input=stdin,
             cwd=cwd or self.home,
-            env={**self.env, **(env or {})},
+            env={**self.env, **OWN_CACHES.get(name, {}), **(env or {})},
             capture_output=True,
             text=True,
             timeout=timeout_seconds,

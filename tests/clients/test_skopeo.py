@@ -40,6 +40,15 @@ def test_an_image_goes_there_and_back(skopeo: Shell, repository: str, tmp_path: 
     assert blobs(tmp_path / "out") == blobs(tmp_path / "in")
 
 
+def test_what_it_learns_of_layers_stays_in_its_home(
+    skopeo: Shell, repository: str, tmp_path: Path
+) -> None:
+    """Else it would put the layers of other tests, compressed otherwise, in place of this one's."""
+    images.image_layout(tmp_path / "in")
+    skopeo("skopeo", "copy", TARGET, f"oci:{tmp_path}/in:latest", f"docker://{repository}:v1")
+    assert list((skopeo.home / "data" / "containers" / "cache").iterdir())
+
+
 def test_an_index_goes_there_and_back(skopeo: Shell, repository: str, tmp_path: Path) -> None:
     images.index_layout(tmp_path / "in")
     local = [f"oci:{tmp_path}/{name}:latest" for name in ("in", "out")]
