@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from auth.errors import NotSignedIn
 from auth.places import Places
-from auth.principals import Action, Principal, Visibility
+from auth.principals import Action, Principal, Role, Visibility
 from registry.package_lists import PROJECT_SEEN, Filters, PackageLists
 from storage.database import Database, Row
 from storage.errors import NotFound
@@ -49,6 +49,8 @@ class Owner:
     is_admin: bool
     created_at: int
     public_projects: int = 0
+    role: Role = Role.NONE
+    """What the caller may do with all that is the owner's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,9 @@ class OwnedPackages:
         none of `kinds`.
         """
         name = parse_owner(name)
+        role = Role.NONE
         try:
-            await self._places.require(who, Action.PULL, name)
+            role = (await self._places.require(who, Action.PULL, name)).role
         except (NotFound, NotSignedIn):
             found, _ = await self._lists.numbered(who, Filters(owner=name), 0, 1)
             if not found:
@@ -101,20 +104,21 @@ class OwnedPackages:
         row = await self._database.fetch_one(FIND_OWNER, name)
         if row is None or row["owner_kind"] not in kinds:
             raise NotFound(f"{name} is not known, or you may not see it")
-        return _owner(row)
+        return _owner(row, role)
 
     async def caller(self, who: Principal) -> Owner:
         """Return the caller's own account. Raises NotSignedIn."""
         row = await self._database.fetch_one(FIND_OWNER, who.name)
         if row is None:
             raise NotSignedIn("this account no longer exists")
-        return _owner(row)
+        return _owner(row, Role.ADMIN)
 
     async def page(
-        self, who: Principal, filters: Filters, skip: int, size: int
+        self, who: Principal, owner: Owner, filters: Filters, skip: int, size: int
     ) -> tuple[Sequence[PackageFacts], int]:
-        """Return a part of a list of packages, and how long the list is."""
-        ids, total = await self._lists.numbered(who, filters, skip, size)
+        """Return a part of the list of an owner's packages, and how long the list is."""
+        filters, most = replace(filters, owner=owner.name), owner.role > Role.NONE
+        ids, total = await self._lists.numbered(who, filters, skip, size, most=most)
         return await self._facts(who, ids), total
 
     async def package(self, who: Principal, package_id: int) -> PackageFacts:
@@ -130,7 +134,7 @@ class OwnedPackages:
         return [_package(row) for row in await self._database.fetch(LIST_FACTS, *asked)]
 
 
-def _owner(row: Row) -> Owner:
+def _owner(row: Row, role: Role = Role.NONE) -> Owner:
     return Owner(
         id=row["owner_id"],
         name=row["owner"],
@@ -138,6 +142,7 @@ def _owner(row: Row) -> Owner:
         is_admin=bool(row["owner_is_admin"]),
         created_at=row["owner_created_at"],
         public_projects=row["public_projects"],
+        role=role,
     )
 
 

@@ -102,7 +102,15 @@ order by p.repository limit $8 offset $9
 LIST_SEEN = _shown(_SEEN)
 LIST_ALL = _shown(_ALL)
 NUMBER_SEEN = _numbered(_SEEN)
-NUMBER_ALL = _numbered(_ALL)
+NUMBER_IN_ORDER = _numbered(f"""
+select p.id from {_FROM}
+where p.repository > $3 and {_CHOSEN} and p.deleted_at is null and (
+  ({OPEN} and (p.visibility = 2 or {_COVERED}))
+  or ({_COVERED} and (u.is_admin = 1 or exists (
+    select 1 from members m cross join grants g where {HELD} and {_ON_ANY}))))
+order by p.repository limit $7
+""")
+"""The same for who sees most of an owner's: each is judged, in the order of the index."""
 LIST_OF_PROJECT = _shown(f"""
 select p.id from {_FROM}
 where p.project_id = $9 and p.repository || '' > $3 and {_CHOSEN} and p.deleted_at is null
@@ -169,18 +177,19 @@ class PackageLists:
         return await fetch(LIST_ALL if admin else LIST_SEEN, *page)
 
     async def numbered(
-        self, who: Principal, filters: Filters, skip: int, size: int
+        self, who: Principal, filters: Filters, skip: int, size: int, *, most: bool = False
     ) -> tuple[Sequence[int], int]:
-        """Return the ids of some live packages, passing over `skip`, and how many there are.
+        """Return the ids of some live packages of an owner, after `skip`, and how many there are.
 
         For lists whose pages have numbers: it counts, and looks at, no more than MOST_NUMBERED.
+        `most` says that the caller has a role on the owner, and changes nothing but the cost.
         Raises NameInvalid, and Denied for a token that may not read.
         """
         admin = await self._permissions.require_live(who, Scope.READ)
         owner = parse_owner(filters.owner)
         seen = -1 if filters.visibility is None else int(filters.visibility)
         rows = await self._database.fetch(
-            NUMBER_ALL if admin else NUMBER_SEEN,
+            NUMBER_IN_ORDER if admin or most else NUMBER_SEEN,
             who.account_id,
             who.token_id,
             f"{owner}/",

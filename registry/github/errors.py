@@ -35,7 +35,7 @@ def _answer(status: int, message: str, exchange: Exchange) -> Response:
         "status": str(status),
         "request_id": exchange.id,
     }
-    return JSONResponse(body, status)
+    return JSONResponse(body, status, {"X-GitHub-Request-Id": exchange.id})  # octokit logs it
 
 
 GITHUB = Dialect(render_error, render_failed)

@@ -128,8 +128,8 @@ class PackagesApi:
         query: PackagesQuery = call.query
         window, owner = Window.of(query), await self._owner(call)
         seen = None if query.visibility is None else Visibility[query.visibility.upper()]
-        filters = Filters(owner=owner.name, format=query.package_type, visibility=seen)
-        found, total = await self._owned.page(call.who, filters, window.skip, window.size)
+        filters = Filters(format=query.package_type, visibility=seen)
+        found, total = await self._owned.page(call.who, owner, filters, window.skip, window.size)
         counts = await self._versions.count([package.id for package in found])
         documents = Documents(call.base)
         items = [documents.package(package, counts[package.id]) for package in found]

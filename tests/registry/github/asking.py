@@ -57,7 +57,8 @@ def refused(response: httpx.Response, status: int, *words: str) -> dict[str, Any
     VALIDATORS["basic-error"].validate(said)
     assert set(said) == {"message", "documentation_url", "status", "request_id"}
     assert said["status"] == str(status)
-    assert said["request_id"] == response.headers["x-request-id"]
+    ids = {said["request_id"], *(response.headers[f"x-{by}request-id"] for by in ("", "github-"))}
+    assert len(ids) == 1
     for word in words:
         assert word in said["message"]
     return said
