@@ -1,6 +1,7 @@
 """Faults of identity that other registries shipped, tried here; ids are those of advisories."""
 
 import base64
+import itertools
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,9 +12,11 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from auth import passwords
 from auth.accounts import OWNER
+from auth.audit import OPERATOR
 from auth.principals import Scope, Visibility
 from auth.signing_keys import SigningKeys
 from registry.app import build_surface, wire
+from tests.registry.access import robot_of
 from tests.registry.client import Client, basic, digest_of, refused
 from tests.registry.test_access_table import Counted
 from tests.registry.test_token import claims, granted
@@ -210,6 +213,24 @@ async def test_the_database_holds_nothing_that_opens_a_door(world: World) -> Non
     names = ("access_token", "refresh_token")
     for secret in (PASSWORD, *world.tokens.values(), *(signed_in[name] for name in names)):
         assert secret[4:] not in text
+
+
+async def test_a_robot_is_no_other_whose_name_its_wildcards_match(world: World) -> None:
+    """CVE-2026-110697: `_` in a name brought the tokens of other tenants' robots."""
+    names = ("a_b", "axb", "a.b")
+    clients = {}
+    for name in names:
+        await world.services.projects.create(OPERATOR, f"acme/{name}", Visibility.PRIVATE)
+        header = await robot_of(world, f"acme/{name}", "job")
+        clients[name] = Client(world, header)
+        await clients[name].push_image(f"acme/of-{name}", "v1")
+    for name, other in itertools.permutations(names, 2):
+        path = f"/v2/acme/of-{other}/manifests/v1"
+        refused(await clients[name].get(path), 404, "NAME_UNKNOWN")
+        assert (await clients[other].get(path)).status_code == 200
+    for name in names:
+        (row,) = await world.services.tokens.list(f"acme+{name}")
+        assert row["account"] == f"acme+{name}"
 
 
 # Keys
