@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auth.audit import note
+from auth.owner_names import FIND_KEPT, insert_account
 from auth.owning import keep_an_owner
 from auth.passwords import hash_password
 from auth.principals import Principal, Role, Visibility
@@ -16,10 +17,6 @@ from storage.names import parse_owner
 OWNER, PROJECT, PACKAGE = 1, 2, 3
 """Kinds of resource a grant may name."""
 
-INSERT_ACCOUNT = """
-insert into accounts (kind, name, is_admin, password_hash, created_at)
-values ($1, $2, $3, $4, $5) on conflict (name) do nothing returning id
-"""
 INSERT_MEMBER = """
 insert into members (user_id, group_id, role) values ($1, $2, $3)
 on conflict (user_id, group_id) do update set role = excluded.role
@@ -86,10 +83,9 @@ async def insert_user(
     tx: Transaction, name: str, password_hash: str | None, at: int, *, admin: bool
 ) -> int | None:
     """Insert a user that owns its namespace; None if the name is taken."""
-    row = await tx.fetch_one(INSERT_ACCOUNT, "user", name, int(admin), password_hash, at)
-    if row is None:
+    user_id = await insert_account(tx, "user", name, password_hash, at, admin=admin)
+    if user_id is None:
         return None
-    user_id: int = row["id"]
     await tx.execute(INSERT_MEMBER, user_id, user_id, Role.ADMIN)
     await tx.execute(UPSERT_GRANT, user_id, OWNER, user_id, Role.ADMIN, at)
     return user_id
@@ -142,7 +138,7 @@ class Accounts:
 
         made = await self._database.write(work)
         if made is None:
-            raise Conflict(f"the name {name!r} is taken")
+            raise await self._taken(name)
         return made
 
     async def create_organization(
@@ -154,18 +150,27 @@ class Accounts:
         at = self._clock()
 
         async def work(tx: Transaction) -> int | None:
-            row = await tx.fetch_one(INSERT_ACCOUNT, "organization", name, 0, None, at)
-            if row is not None and owner is not None:
-                await tx.execute(INSERT_MEMBER, owner.id, row["id"], 1)
-                await tx.execute(UPSERT_GRANT, owner.id, OWNER, row["id"], Role.ADMIN, at)
-            if row is not None:
-                await note(tx, who, "organization.create", row["id"], name, at, creator or "")
-            return None if row is None else row["id"]
+            made = await insert_account(tx, "organization", name, None, at, admin=False)
+            if made is None:
+                return None
+            if owner is not None:
+                await tx.execute(INSERT_MEMBER, owner.id, made, 1)
+                await tx.execute(UPSERT_GRANT, owner.id, OWNER, made, Role.ADMIN, at)
+            await note(tx, who, "organization.create", made, name, at, creator or "")
+            return made
 
         made = await self._database.write(work)
         if made is None:
-            raise Conflict(f"the name {name!r} is taken")
+            raise await self._taken(name)
         return made
+
+    async def _taken(self, name: str) -> Conflict:
+        if await self._database.fetch_one(FIND_KEPT, name) is None:
+            return Conflict(f"the name {name!r} is taken")
+        return Conflict(
+            f"the name {name!r} is kept for who had it before: an administrator of the site ends "
+            f"that with 'packhouse owner release {name}'"
+        )
 
     async def grant(
         self, who: Principal, kind: int, resource_id: int, grantee: str, role: Role

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from auth.accounts import INSERT_MEMBER, OWNER, PROJECT, UPSERT_GRANT, Accounts
 from auth.audit import note
+from auth.owner_names import require_name
 from auth.permissions import HELD, PROJECT_OPEN, covered, on
 from auth.principals import Principal, Role, Visibility
 from auth.sources import parse_source
@@ -248,6 +249,7 @@ class Projects:
                 await tx.execute(INSERT_MEMBER, robot_id, robot_id, Role.ADMIN)
                 await note(tx, who, "robot.create", owner.id, robot, at, path)
             await tx.execute(UPSERT_GRANT, robot_id, PROJECT, project_id, Role.WRITE, at)
+            await require_name(tx, owner.id, owner_name)
             return robot_id
 
         return await self._database.write(work), project_id
@@ -281,6 +283,7 @@ async def _rename(
     robots = f"{owner}+{old.lower()}", f"{owner}+{name.lower()}"
     if robots[0] != robots[1]:  # or the next project of the old name would get its rights
         await tx.execute(RENAME_ROBOT, *robots)
+        await require_name(tx, row["owner_id"], owner)
 
 
 def split_path(path: str) -> tuple[str, str]:

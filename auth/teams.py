@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from auth.accounts import INSERT_MEMBER, LOCK_ACCOUNT, Account, Accounts
 from auth.audit import note
 from auth.organizations import FIND_MEMBER, GroupRole
+from auth.owner_names import require_name
 from auth.permissions import covered
 from auth.principals import Principal
 from storage.clock import Clock
@@ -72,6 +73,7 @@ class Teams:
             row = await tx.fetch_one(INSERT_TEAM, team, owner.id, at)
             if row is None:
                 raise Conflict(f"the team {team} exists")
+            await require_name(tx, owner.id, owner_name)
             await note(tx, who, "team.create", owner.id, team, at)
             made: int = row["id"]
             return made

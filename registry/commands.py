@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.audit import OPERATOR
 from auth.principals import Role
 from registry.app import Services
@@ -14,6 +13,7 @@ from registry.audit_commands import add_audit
 from registry.care import add_care
 from registry.key_commands import add_keys
 from registry.maintenance import add_gc
+from registry.owner_commands import add_owners, resource
 from registry.package_commands import add_packages
 from registry.project_commands import add_projects
 from registry.startup import forget_first_login
@@ -28,7 +28,7 @@ def add_all(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add every command group to the parser."""
     for add in (_add_users, add_organizations, add_teams, _add_grants, add_tokens, add_keys):
         add(groups, common)
-    for add in (add_projects, add_packages, add_audit, add_gc, add_care):
+    for add in (add_owners, add_projects, add_packages, add_audit, add_gc, add_care):
         add(groups, common)
 
 
@@ -55,7 +55,7 @@ def _add_users(groups: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _add_grants(groups: Any, common: argparse.ArgumentParser) -> None:
-    grant = groups.add_parser("grant", parents=[common], help="give an account a role")
+    grant = groups.add_parser("grant", parents=[common], help="give an account a role, or none")
     grant.add_argument("resource", metavar="OWNER[/NAME]")
     grant.add_argument("account")
     grant.add_argument("role", choices=[role.name.lower() for role in Role])
@@ -106,16 +106,11 @@ async def user_list(services: Services, options: argparse.Namespace) -> None:
 
 async def grant_role(services: Services, options: argparse.Namespace) -> None:
     """Give an account a role on an owner, a project or a package."""
-    if "/" not in options.resource:
-        owner = await services.accounts.get(options.resource, "user", "organization")
-        kind, resource_id = OWNER, owner.id
-    elif options.package:
-        kind, resource_id = PACKAGE, (await services.packages.get(options.resource))["id"]
-    else:
-        kind, resource_id = PROJECT, await services.projects.get(options.resource)
+    kind, resource_id = await resource(services, options)
     role = Role[options.role.upper()]
     await services.accounts.grant(OPERATOR, kind, resource_id, options.account, role)
-    print(f"{options.account} has the role {options.role} on {options.resource}", file=sys.stderr)
+    has = f"the role {options.role}" if role else "no role"
+    print(f"{options.account} has {has} on {options.resource}", file=sys.stderr)
 
 
 def _read_password(options: argparse.Namespace) -> str:

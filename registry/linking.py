@@ -56,6 +56,8 @@ select r.id from (
   select s.project_id as id, 0 as rank from project_sources s where s.owner_id = $2 and s.url = $3
   union all
   select q.id, 1 as rank from projects q where q.owner_id = $2 and q.folded_name = $4
+    and (exists (select 1 from accounts o where o.id = $2 and o.name = $6)
+      or exists (select 1 from owner_aliases y where y.name = $6 and y.account_id = $2))
 ) named join projects r on r.id = named.id
   left join tokens k on k.id = $5
 where r.deleted_at is null and {covered("r.owner_id", "r.id", "0")}
@@ -81,11 +83,16 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source URL as projects have them; `project` is its folded name if it is a page of ours."""
+    """A source URL as projects have them.
+
+    If it is a page of ours, `owner` is the name that its owner has or had, and `project` the
+    folded name of the project.
+    """
 
     url: str
     where: str
-    project: str
+    owner: str = ""
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,7 @@ class Linking:
         if said is None and access.package_id is not None:
             find = self._of_children if manifest.index else self._of_config
             said = await find(access.package_id, manifest)
-        return None if said is None else read_source(said, self._base, access.repository.owner)
+        return None if said is None else read_source(said, self._base)
 
     async def _of_children(self, package_id: int, manifest: Manifest) -> Said | None:
         children = []
@@ -180,9 +187,8 @@ async def publish(
     package = await tx.fetch_one(PUBLISH_PACKAGE, package_id, at)
     if package is None or package["project_id"] is not None or source is None:
         return None
-    found = await tx.fetch_one(
-        FIND_LINKABLE, who.account_id, access.owner_id, source.url, source.project, who.token_id
-    )
+    page = (source.project, who.token_id, source.owner)
+    found = await tx.fetch_one(FIND_LINKABLE, who.account_id, access.owner_id, source.url, *page)
     project = None if found is None else await tx.fetch_one(HOLD_PROJECT, found["id"])
     if project is None:
         return None
@@ -200,15 +206,15 @@ def parse_base(public_url: str) -> str:
     return parse_source(f"{public_url}/x").removesuffix("x") if public_url else ""
 
 
-def read_source(said: Said, base: str, owner: str) -> Source | None:
+def read_source(said: Said, base: str) -> Source | None:
     """Return what a manifest says as projects have it; None for what is no source URL."""
     try:
         url = parse_source(said.text)
     except Invalid:
         return None
     path = url.removeprefix(base).split("/") if base and url.startswith(base) else []
-    project = path[1] if len(path) == 2 and path[0] == owner else ""
-    return Source(url, said.where, project)
+    page = path if len(path) == 2 else ("", "")
+    return Source(url, said.where, *page)
 
 
 def label_of(config: bytes) -> Said | None:

@@ -7,6 +7,7 @@ Whatever hangs on a package hangs on its id and moves with it.
 
 from collections.abc import Sequence
 
+from auth.owner_names import require_name
 from auth.principals import Principal
 from registry.packages import record_change
 from registry.repositories import FIND_MOVED, check_container_name
@@ -127,6 +128,7 @@ async def move(tx: Transaction, who: Principal, package: Row, new: RepositoryNam
     await tx.execute(DELETE_ALIAS, str(new))
     name = "/".join(new.rest)
     await tx.execute(RENAME_PACKAGE, package["id"], str(new), name, owner["id"])
+    await require_name(tx, owner["id"], new.owner)
     await tx.execute(INSERT_ALIAS, package["repository"], package["id"], at)
     await write_terms(tx, package["id"])
 

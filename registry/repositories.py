@@ -6,6 +6,7 @@ the order that SQLite's one writer has by nature.
 
 from auth.audit import note
 from auth.errors import NameMoved
+from auth.owner_names import name_of
 from auth.permissions import Access
 from auth.principals import Principal
 from auth.projects import HOLD_PROJECT
@@ -71,6 +72,9 @@ async def touch(tx: Transaction, who: Principal, access: Access, at: int) -> int
         moved = await tx.fetch_one(FIND_MOVED, name)
         if moved is not None:
             raise NameMoved.to(moved["repository"], name)
+        owner = await name_of(tx, access.owner_id)
+        if owner != access.repository.owner:
+            raise NameMoved.to(str(RepositoryName(owner, access.repository.rest)), name)
     if row is None:
         raise RuntimeError(f"repository {name} was neither found nor made")
     repository_id: int = row["id"]

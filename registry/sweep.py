@@ -16,6 +16,7 @@ from auth.audit import OPERATOR
 from registry.blobs import TRASH_DELAY
 from registry.expiry import DELETE_CONTENTS, by_repository
 from registry.leases import Term
+from registry.owner_words import LIST_PENDING, follow_words
 from registry.package_deletion import delete_package
 from registry.retention import CHUNK, HOLD_PACKAGE, INSERT_TRASHED, Retention, ids
 from storage.blobs import BlobStore, Stored
@@ -134,7 +135,14 @@ class _Pass:
 
     async def pages(self) -> _Pages:
         """Do the pages of every stage, one for each turn."""
-        for stage in (self._links, self._blobs, self._contents, self._packages, self._objects):
+        for stage in (
+            self._links,
+            self._blobs,
+            self._contents,
+            self._packages,
+            self._owners,
+            self._objects,
+        ):
             async with aclosing(stage()) as pages:
                 async for done in pages:
                     yield done
@@ -173,6 +181,11 @@ class _Pass:
         async for unfinished in self._rows(SWEEP_PACKAGES):
             for row in unfinished:
                 await delete_package(self.term.write, OPERATOR, row["id"], self.at)
+            yield Counter()
+
+    async def _owners(self) -> _Pages:
+        for row in await self.term.database.fetch(LIST_PENDING, CHUNK):
+            await follow_words(self.term.write, row["name"])
             yield Counter()
 
     async def _rows(self, sql: str) -> AsyncIterator[list[Row]]:

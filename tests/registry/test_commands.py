@@ -132,9 +132,36 @@ def test_projects_and_grants(cli: Cli) -> None:
     cli("user", "create", "ada", "--password-stdin", stdin=PASSWORD)
     cli("project", "create", "acme/widget", "--visibility", "internal")
     for resource in ("acme", "acme/widget"):
-        for role in ("admin", "read", "none"):
+        for role in ("write", "read"):
             done = cli("grant", resource, "ada", role)
             assert (done.out, done.err) == ("", f"ada has the role {role} on {resource}\n")
+        (listed,) = cli("grants", resource, "--json").json
+        assert [listed[key] for key in ("account", "kind", "role")] == ["ada", "user", "read"]
+        done = cli("grant", resource, "ada", "none")
+        assert (done.out, done.err) == ("", f"ada has no role on {resource}\n")
+        assert cli("grants", resource).out == ""
+
+
+def test_an_owner_s_default_and_its_name(cli: Cli) -> None:
+    cli("org", "create", "acme")
+    assert cli("owner", "default-visibility", "acme").out == "private\n"
+    done = cli("owner", "default-visibility", "acme", "internal")
+    assert (done.out, done.err) == ("", "new packages of acme are internal\n")
+    assert cli("owner", "default-visibility", "acme").out == "internal\n"
+    done = cli("owner", "rename", "acme", "Globex")
+    assert done.err == (
+        "acme is globex now, with 0 packages; the old names answer pulls until 'packhouse owner "
+        "release acme'\n"
+    )
+    assert [it["name"] for it in cli("owner", "names", "globex", "--json").json] == ["acme"]
+    assert "kept for who had it before" in refusal(cli("org", "create", "acme", status=1))
+    assert "it is globex now" in refusal(cli("owner", "rename", "acme", "x", status=1))
+    done = cli("owner", "release", "acme")
+    assert done.err == "acme is free; who had that name is globex\n"
+    assert "not a name that" in refusal(cli("owner", "release", "acme", status=1))
+    cli("org", "create", "acme")
+    for command in (("rename", "nobody", "x"), ("names", "nobody"), ("default-visibility", "x")):
+        assert "there is no user or organization named" in refusal(cli("owner", *command, status=1))
 
 
 def test_a_project_or_grant_that_cannot_be_is_told_why(cli: Cli) -> None:

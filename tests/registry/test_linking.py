@@ -391,7 +391,7 @@ async def test_who_was_overtaken_by_a_first_publish_links_nothing(
     who = Principal((await services.accounts.get("writer")).id, "writer", "user")
     stale = await services.permissions.require(who, Action.PUSH, parse_repository(NAME))
     await push(writer)
-    source = read_source(Said(URL, "annotation"), "", "acme")
+    source = read_source(Said(URL, "annotation"), "")
     link = await services.database.write(
         lambda tx: publish(tx, who, stale, package["id"], source, world.clock())
     )
