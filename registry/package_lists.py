@@ -70,7 +70,8 @@ def _granted(kind: int, resource: str) -> str:
 
 _ARMS = (
     _open_page(Visibility.PUBLIC, OPEN),
-    _open_page(Visibility.INTERNAL, f"{OPEN} and {_COVERED}"),
+    # Nothing internal is open to the anonymous, who would read all of it for that.
+    _open_page(Visibility.INTERNAL, f"$1 <> 0 and {OPEN} and {_COVERED}"),
     _granted(OWNER, "p.owner_id"),
     _granted(PROJECT, "p.project_id"),
     _granted(PACKAGE, "p.id"),

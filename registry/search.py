@@ -1,12 +1,13 @@
 """Finding packages by words: what the caller may see, in pages that cost what is on them.
 
-Every word must be one of the package's; the last may be the beginning of one. One word leads: its
+Every word must be one of the package's; the last may be the beginning of one. The rarest leads: its
 index is read in order, and each package found there is checked for the others. The index begins
 with the visibility, so what the caller may not see is not read, and whatever the total, nothing of
 it shows in counts, pages or statements. Packages seen by a role are read owner by owner.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ from storage.database import Database, Row, Value
 from storage.errors import Invalid
 
 MOST_WORDS = 8
+RARE = 300
+"""Packages of one visibility that are counted to find the rarest word."""
+_KEY = re.compile(r"([0-9])\.([0-9]{1,18})\.(\w+)")
 LAST = "\U0010ffff"
 """Sorts after every character of a word."""
 
@@ -83,7 +87,8 @@ def _open(owner: str) -> str:
     of_packages = owner.replace("s.", "p.")
     return _found(
         _arm(Visibility.PUBLIC, owner, OPEN),
-        _arm(Visibility.INTERNAL, owner, f"{OPEN} and {_COVERED}"),
+        # Nothing internal is open to the anonymous, who would read all of it for that.
+        _arm(Visibility.INTERNAL, owner, f"$1 <> 0 and {OPEN} and {_COVERED}"),
         _held(PROJECT, "p.project_id", of_packages),
         _held(PACKAGE, "p.id", of_packages),
     )
@@ -109,6 +114,15 @@ select distinct g.resource_id as id from members m cross join grants g
 where {HELD} and g.resource_kind = {OWNER} and (cast($2 as bigint) = 0 or g.resource_id = $2)
 order by g.resource_id
 """
+COUNT_TERMS = f"""
+select {
+    " + ".join(
+        f"(select count(*) from (select 1 from search_terms where visibility = {each:d}"
+        f" and term >= $1 and term <= $2 limit $3) of_{each:d})"
+        for each in Visibility
+    )
+} as found
+"""
 FIND_OWNER = "select id from accounts where name = $1 and kind in ('user', 'organization')"
 NOBODY = -1
 """An owner that has nothing."""
@@ -126,19 +140,46 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """The word that leads, as the bounds of its terms, and what else a package must have. Pure."""
+class Position:
+    """Where a page begins: the word that leads, by its number, and what was found last."""
 
-    first: str
-    last: str
-    others: Sequence[str]
-    begun: str = ""
+    lead: int
+    term: str
+    package_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a package must have: whole words, and one that may be a beginning. Pure."""
+
+    whole: Sequence[str]
+    begun: str
 
     @property
-    def bounds(self) -> tuple[str, str, str, str, str]:
-        """The parameters $3, $4, and $7 to $9."""
-        end = self.begun + LAST if self.begun else ""
-        return (self.first, self.last, json.dumps(self.others), self.begun, end)
+    def count(self) -> int:
+        """How many words there are; the one that may be a beginning is the last."""
+        return len(self.whole) + 1
+
+    def bounds(self, number: int) -> tuple[str, str]:
+        """Return the first and last term that a word stands for."""
+        if number < len(self.whole):
+            return self.whole[number], self.whole[number]
+        return self.begun, self.begun + LAST
+
+    def parameters(self, at: Position) -> tuple[Value, ...]:
+        """Return $3 to $9 for a page that begins there."""
+        others = [word for number, word in enumerate(self.whole) if number != at.lead]
+        begun = ("", "") if at.lead == len(self.whole) else self.bounds(len(self.whole))
+        first, last = self.bounds(at.lead)
+        return (first, last, at.term, at.package_id, json.dumps(others), *begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A page of packages, and the key of the next one."""
+
+    rows: Sequence[Row]
+    next: str | None
 
 
 class Search:
@@ -148,19 +189,20 @@ class Search:
         self._database = database
         self._permissions = permissions
 
-    async def find(self, who: Principal, question: Question, limit: int) -> Sequence[Row]:
+    async def find(self, who: Principal, question: Question, limit: int) -> Results:
         """Return up to `limit` packages by term and age, and no package twice.
 
         Raises Invalid for no words, too many, or a key that no page ended with.
         """
         words = parse_words(question.words)
-        term, after_id = parse_key(question.after, words)
+        at = parse_key(question.after, words) if question.after else await self._rarest(words)
         admin = await self._permissions.require_live(who, Scope.READ)
         owner_id = await self._owner(question.owner)
-        first, last, others, begun, end = words.bounds
         seen = -1 if question.visibility is None else int(question.visibility)
-        args = (who.account_id, who.token_id, first, last, term, after_id, others, begun, end)
-        page = (*args, question.format, seen, limit)
+        page = (
+            *(who.account_id, who.token_id, *words.parameters(at)),
+            *(question.format, seen, limit + 1),
+        )
         found: list[Row] = []
         if admin:
             found += await self._page(SEARCH_ALL, SEARCH_ALL_OF_OWNER, page, owner_id)
@@ -168,7 +210,18 @@ class Search:
             found += await self._page(SEARCH_OPEN, SEARCH_OPEN_OF_OWNER, page, owner_id)
             for row in await self._database.fetch(LIST_OWNERS, who.account_id, owner_id):
                 found += await self._database.fetch(SEARCH_HELD, *page, row["id"])
-        return merge(found)[:limit]
+        rows = merge(found)
+        more = key_of(rows[limit - 1], at.lead) if len(rows) > limit else None
+        return Results(rows[:limit], more)
+
+    async def _rarest(self, words: Words) -> Position:
+        """Return the beginning of the word that the fewest packages have, as far as is counted."""
+        counts = []
+        for number in range(words.count if words.count > 1 else 0):
+            row = await self._database.fetch_one(COUNT_TERMS, *words.bounds(number), RARE)
+            counts.append((0 if row is None else row["found"], number))
+        lead = min(counts)[1] if counts else 0
+        return Position(lead, words.bounds(lead)[0])
 
     async def _owner(self, name: str) -> int:
         """Return an owner's id, 0 for any; one that nobody has finds nothing."""
@@ -186,31 +239,27 @@ class Search:
 
 
 def parse_words(text: str) -> Words:
-    """Choose the word that leads: the longest, which is the rarest as a rule. Raises Invalid."""
+    """Read what is searched for. Raises Invalid."""
     words = words_of([text])
     if not words or len(words) > MOST_WORDS:
         raise Invalid(f"search for one to {MOST_WORDS} words, of letters and digits")
-    *whole, begun = words
-    if not whole:
-        return Words(begun, begun + LAST, [])
-    lead = max(whole, key=len)
-    return Words(lead, lead, [word for word in whole if word != lead], begun)
+    return Words(words[:-1], words[-1])
 
 
-def parse_key(after: str, words: Words) -> tuple[str, int]:
-    """Return term and package to go on after. Raises Invalid."""
-    if not after:
-        return words.first, 0
-    number, _, term = after.partition(".")
-    known = number.isascii() and number.isdigit() and len(number) < 19
-    if not known or not words.first <= term <= words.last:
-        raise Invalid("'after' is not what a page of this search ended with")
-    return term, int(number)
+def parse_key(after: str, words: Words) -> Position:
+    """Return where to go on. Raises Invalid."""
+    found = _KEY.fullmatch(after)
+    if found is not None and int(found[1]) < words.count:
+        at = Position(int(found[1]), found[3], int(found[2]))
+        first, last = words.bounds(at.lead)
+        if first <= at.term <= last:
+            return at
+    raise Invalid("'after' is not what a page of this search ended with")
 
 
-def key_of(row: Row) -> str:
+def key_of(row: Row, lead: int) -> str:
     """Return the key after which the packages that follow come."""
-    return f"{row['id']}.{row['term']}"
+    return f"{lead}.{row['id']}.{row['term']}"
 
 
 def merge(rows: Iterable[Row]) -> list[Row]:

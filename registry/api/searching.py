@@ -9,7 +9,7 @@ from registry.api.owners import VISIBILITIES, VisibilityWord
 from registry.api.packages import Word, visibility_of
 from registry.rest.needs import ANYBODY
 from registry.rest.operation import Call, Operation, Page, Paging
-from registry.search import Question, Search, key_of
+from registry.search import Question, Search
 from storage.database import Row
 
 Words = Annotated[
@@ -60,10 +60,8 @@ class SearchApi:
         query: SearchQuery = call.query
         seen = visibility_of(query.visibility)
         question = Question(query.q, query.owner, query.format, seen, query.after)
-        rows = await self._search.find(call.who, question, query.n + 1)
-        chosen = rows[: query.n]
-        more = key_of(chosen[-1]) if len(rows) > query.n else None
-        return Page([_show(row) for row in chosen], more)
+        found = await self._search.find(call.who, question, query.n)
+        return Page([_show(row) for row in found.rows], found.next)
 
 
 def _show(row: Row) -> Found:
