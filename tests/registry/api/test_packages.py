@@ -184,6 +184,13 @@ async def test_visibility_and_link_are_changed_together(world: World, writer: Cl
         response = await owner.patch(APP, json={"project": project})
         assert response.status_code == status, response.text
     assert (await owner.patch(APP, json={})).json() == opened
+    app = (await world.services.packages.get("acme/app"))["id"]
+    widget = await world.services.projects.get("acme/widget")
+    await world.services.accounts.grant(OPERATOR, PACKAGE, app, "stranger", Role.ADMIN)
+    await world.services.accounts.grant(OPERATOR, PROJECT, widget, "stranger", Role.READ)
+    for project in ("acme/widget", "acme/none"):
+        refused = await world.client("stranger").patch(APP, json={"project": project})
+        problem(refused, 403, "denied", f"may not administer {project}")
     problem(await owner.patch(APP, json={"format": "npm"}), 400, "invalid", "format")
     problem(await writer.patch(APP, json={"visibility": "private"}), 403, "denied")
 

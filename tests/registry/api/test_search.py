@@ -23,6 +23,11 @@ from tests.registry.world import World
 
 SEARCH = "/api/v1/search"
 IMAGE = "org.opencontainers.image."
+OUT_OF_STEP = """
+select s.term from search_terms s join packages p on p.id = s.package_id
+where s.visibility <> p.visibility or s.owner_id <> p.owner_id
+"""
+"""Terms that say something else of their package than it does."""
 
 
 async def found(client: Client, words: str, n: int = 2, **query: Any) -> list[str]:
@@ -178,8 +183,10 @@ async def test_search_follows_every_change_of_a_package(world: World, writer: Cl
     ):
         assert (await owner.patch(thing, json=body)).status_code == 200
         assert (await found(stranger, "marvel") != []) is seen, body
+        assert await world.rows(OUT_OF_STEP) == [], body
     await world.services.projects.set_visibility(OPERATOR, "acme/widget", Visibility.PRIVATE)
     assert await found(stranger, "marvel") == []
+    assert await world.rows(OUT_OF_STEP) == []
     await world.services.projects.set_visibility(OPERATOR, "acme/widget", Visibility.INTERNAL)
     assert await found(stranger, "marvel") == ["acme/thing"]
     await owner.patch(thing, json={"name": "gadget"})
@@ -187,6 +194,7 @@ async def test_search_follows_every_change_of_a_package(world: World, writer: Cl
     gadget = "/api/v1/packages/acme/gadget"
     await owner.delete(gadget)
     assert await found(owner, "marvel") == []
+    assert await world.rows("select term from search_terms") == []
     await owner.post(f"{gadget}/restore")
     assert await found(owner, "marvel gadget") == ["acme/gadget"]
     await owner.delete(gadget)
@@ -195,6 +203,7 @@ async def test_search_follows_every_change_of_a_package(world: World, writer: Cl
     await world.client("admin").patch(gadget, json={"owner": "stranger"})
     assert await found(stranger, "marvel gadget", owner="stranger") == ["stranger/gadget"]
     assert await found(world.client("reader"), "marvel", owner="acme") == []
+    assert await world.rows(OUT_OF_STEP) == []
 
 
 async def test_metadata_opens_a_package_to_search_as_it_does_to_pulls(
@@ -234,6 +243,20 @@ async def test_no_page_repeats_or_leaves_out_a_package(world: World, writer: Cli
     for words in ("pea", "p", "peak", "pear pea", "acme p"):
         for n in (1, 2, 3, 7):
             assert sorted(await found(writer, words, n=n)) == names, (words, n)
+
+
+async def test_pages_go_on_where_another_word_is_the_rarest_meanwhile(
+    world: World, writer: Client
+) -> None:
+    for name in ("oak-elm-a", "oak-elm-b", "elm-c"):
+        await writer.push_image(f"acme/{name}", "v1")
+    first = (await writer.get(SEARCH, params={"q": "elm oak", "n": 1})).json()
+    for name in ("oak-d", "oak-e", "oak-f"):
+        await writer.push_image(f"acme/{name}", "v1")
+    query = {"q": "elm oak", "n": 1, "after": first["next"]}
+    rest = (await writer.get(SEARCH, params=query)).json()
+    names = [item["name"] for page in (first, rest) for item in page["items"]]
+    assert (names, rest["next"]) == (["acme/oak-elm-a", "acme/oak-elm-b"], None)
 
 
 async def test_what_is_older_than_the_search_is_read_once(world: World, writer: Client) -> None:

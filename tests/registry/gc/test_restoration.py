@@ -1,10 +1,15 @@
 """What was deleted comes back as one, unless something took its place; or ends at once."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from auth.audit import OPERATOR
 from registry.package_deletion import HIDE_PACKAGE, delete_package
-from storage.database import Work
+from registry.restoration import Restoration
+from registry.undoing import Undoing
+from registry.watched import WatchedDatabase
+from storage.database import Database, T, Work
 from storage.digest import Digest
 from storage.errors import Conflict, NotFound
 from tests.registry.gc.depot import APP, DAY, Depot, image, index
@@ -261,3 +266,47 @@ async def test_every_write_to_a_package_tells_caches(depot: Depot) -> None:
     await depot.services.restoration.restore(OPERATOR, APP, deleted.id)
     assert before < hidden < await revision()
     assert "revision = revision + 1" in HIDE_PACKAGE
+
+
+class Interrupted(Exception):
+    """A process that died after its first transaction."""
+
+
+class Between(WatchedDatabase):
+    """A database on which a deletion that was under way goes on before a restoration's end."""
+
+    def __init__(self, inner: Database, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(inner)
+        self._meanwhile = meanwhile
+
+    async def write(self, work: Work[T]) -> T:
+        if getattr(work, "__name__", "") == Undoing.finish.__name__:
+            await self._meanwhile()
+        return await super().write(work)
+
+
+async def test_a_package_restored_while_it_is_being_deleted_is_whole(depot: Depot) -> None:
+    await depot.push_image(b"layer")
+    services, at = depot.services, depot.clock()
+    package_id = (await services.packages.get(APP))["id"]
+    began = False
+
+    async def once(work: Work[T]) -> T:
+        nonlocal began
+        if began:
+            raise Interrupted
+        began = True
+        return await services.database.write(work)
+
+    async def go_on() -> None:
+        await delete_package(services.database.write, OPERATOR, package_id, at)
+
+    with pytest.raises(Interrupted):
+        await delete_package(once, OPERATOR, package_id, at)
+    (deletion,) = await services.restoration.list(APP)
+    between = Between(services.database, go_on)
+    restoration = Restoration(between, services.collector.retention, depot.clock)
+    restored = await restoration.restore(OPERATOR, APP, deletion.id)
+    assert (restored.manifests, restored.tags, restored.conflicts) == (1, 1, {})
+    assert await depot.read("v1") == image([b"layer"])
+    assert await services.restoration.list(APP) == []
