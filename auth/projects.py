@@ -141,7 +141,11 @@ class Projects:
     async def visible(
         self, who: Principal, owner: str, after: str = "", limit: int = 1000
     ) -> Sequence[Row]:
-        """Return the projects of an owner that the caller may see, by folded name after `after`."""
+        """Return the projects of an owner that the caller may see, by folded name after `after`.
+
+        Raises NameInvalid for what nobody is named.
+        """
+        owner = parse_owner(owner)
         asked = (who.account_id, who.token_id, owner, after, limit, int(who.operator))
         return await self._database.fetch(LIST_VISIBLE_PROJECTS, *asked)
 

@@ -55,6 +55,7 @@ from registry.rate_limits import RateLimits
 from registry.reflection import PATH as REFLECTION
 from registry.reflection import Reflection
 from registry.requests import Exchanges, log_exchange
+from registry.rest.names import check_names
 from registry.rest.operation import Operation, Part
 from registry.rest.problem import render_failed, render_problem
 from registry.rest.surface import Authenticate, Dialect, RestSurface
@@ -126,8 +127,7 @@ async def open_services(
 def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> Services:
     """Connect the services over an open database and store."""
     accounts, tokens = Accounts(database, clock), Tokens(database, clock)
-    keys = SigningKeys(database, clock)
-    last_uses = LastUses(database, clock)
+    keys, last_uses = SigningKeys(database, clock), LastUses(database, clock)
     bearers = Bearers(keys, clock, config.bearer_seconds)
     permissions = Permissions(database, clock)
     blobs = Blobs(database, store, permissions, clock)
@@ -276,7 +276,7 @@ def build_api(
     limits = limits or RateLimits(Debts.alone(), 0, 0)
     operations = _operations(services, sign_ins, limits)
     operations = [*operations, document(operations, version("packhouse"))]
-    problems = Dialect(render_problem, render_failed)
+    problems = Dialect(render_problem, render_failed, check_names)
     return _rest(services, operations, authenticate, sign_ins, problems)
 
 

@@ -1,13 +1,12 @@
 """The audit: who did what to what, and who was refused."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
 
-from registry.api.owners import Time
+from registry.api.owners import Time, instant_of
 from registry.audit import Audit
 from registry.negotiation import accepts
 from registry.rest.needs import CHANGE_OWNER, SITE
@@ -17,7 +16,6 @@ from storage.clock import rfc3339
 from storage.database import Row
 
 LINES = "application/x-ndjson"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PAGE = 1000
 
 
@@ -26,7 +24,7 @@ class AuditPaging(msgspec.Struct, frozen=True):
 
     n: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
     after: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
-    since: Annotated[datetime, msgspec.Meta(tz=True)] = _EPOCH
+    since: Time = "1970-01-01T00:00:00Z"
 
 
 class AuditLine(msgspec.Struct, frozen=True):
@@ -79,7 +77,7 @@ class AuditApi:
 
     async def _list(self, call: Call, owner_id: int | None) -> Page[AuditLine] | Response:
         paging: AuditPaging = call.query
-        since = (paging.since - _EPOCH) // timedelta(microseconds=1)
+        since = instant_of(paging.since)
         accept = call.headers.get("accept", "")
         if LINES in accept.lower() and accepts(accept, LINES):
             lines = self._lines(owner_id, paging.after, since)

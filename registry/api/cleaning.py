@@ -62,7 +62,7 @@ class CleaningApi:
         """Return what this part of the API answers."""
         return [
             Operation(
-                "GET", "/api/v1/explanations/{digest}", self.explain,
+                "GET", "/api/v1/explanations/{subject}", self.explain,
                 "Say what keeps a digest, or an object by its key", SITE, Explanation,
             ),
             Operation(
@@ -73,7 +73,7 @@ class CleaningApi:
 
     async def explain(self, call: Call) -> Explanation:
         """Say what keeps something."""
-        found = await self._explainer.why(call.values["digest"])
+        found = await self._explainer.why(call.values["subject"])
         return Explanation(found.subject, [_holder(fact) for fact in found.facts])
 
     async def due(self, call: Call) -> DueList:

@@ -59,7 +59,7 @@ class OfAccounts:
             OwnerGrantsApi(accounts),
             ProjectGrantsApi(accounts),
             PackageGrantsApi(accounts),
-            TokensApi(making, tokens, signed_in),
+            TokensApi(accounts, making, tokens, signed_in),
             AuditApi(audit),
         ]
 

@@ -1,5 +1,6 @@
 """Owners, which users and organizations are alike; and words that many operations share."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
@@ -9,6 +10,7 @@ from auth.principals import Role, Visibility
 from registry.rest.needs import CHANGE_OWNER, READ_OWNER
 from registry.rest.operation import Call, Operation
 from storage.clock import rfc3339
+from storage.errors import Invalid
 
 OWNER = "/api/v1/owners/{owner}"
 
@@ -20,6 +22,9 @@ OwnerName = Annotated[
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """RFC 3339, in UTC."""
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 VisibilityWord = Literal["private", "internal", "public"]
 VISIBILITIES: dict[Visibility, VisibilityWord] = {
@@ -38,6 +43,20 @@ KINDS: dict[int, KindWord] = {1: "owner", 2: "project", 3: "package"}
 def time_of(at: int | None) -> Time | None:
     """Render a time that may be none."""
     return None if at is None else rfc3339(at)
+
+
+def instant_of(text: str) -> int:
+    """Read RFC 3339, with its offset, as µs UTC. Raises Invalid."""
+    try:
+        at = msgspec.convert(text, Instant)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"{text[:40]!r} is not a time: write 2026-11-21T09:40:00Z") from error
+    return micros_of(at)
+
+
+def micros_of(at: datetime) -> int:
+    """Return µs since 1970 UTC."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 class Owner(msgspec.Struct, frozen=True):

@@ -25,11 +25,21 @@ ALIAS = "/api/v1/aliases/{owner}/{package}"
 Word = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 
 
+ProjectPath = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^([A-Za-z0-9]+(-[A-Za-z0-9]+)*/[A-Za-z0-9._-]+)?$",
+        max_length=140,
+        description="owner/name",
+    ),
+]
+
+
 class PackageQuery(Paging, frozen=True):
     """Which packages, and which page of them. `deleted` ones are those you may restore."""
 
     owner: Word = ""
-    project: Word = ""
+    project: ProjectPath = ""
     format: Word = ""
     visibility: VisibilityWord | None = None
     deleted: bool = False

@@ -92,7 +92,7 @@ class ProjectsApi:
     async def list(self, call: Call) -> Page[Project]:
         """List the projects of an owner by name, without case."""
         paging: Paging = call.query
-        owner, after = call.values["owner"].lower(), paging.after.lower()
+        owner, after = call.values["owner"], paging.after.lower()
         rows = await self._projects.visible(call.who, owner, after, paging.n + 1)
         return page_of(rows, paging.n, "folded_name", _project)
 

@@ -1,16 +1,16 @@
 """Tokens of people, robots and jobs: made, listed and ended. A text is shown once."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
 
+from auth.accounts import Accounts
 from auth.principals import Scope
 from auth.token_making import TokenMaking, Wanted, robot_of
 from auth.tokens import MintedToken, Tokens
 from registry.api.caller import ScopeWord, scope_words
-from registry.api.owners import Time, time_of
+from registry.api.owners import Instant, Time, micros_of, time_of
 from registry.rest.needs import CHANGE_PROJECT, CHANGE_USER, END_TOKEN, MAKE_TOKEN
 from registry.rest.operation import Call, Operation, Page
 from registry.rest.paging import page_of
@@ -21,12 +21,10 @@ OF_USER = "/api/v1/users/{user}/tokens"
 OF_PROJECT = "/api/v1/projects/{owner}/{project}/tokens"
 TOKEN = "/api/v1/tokens/{id}"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CENTURY = 36_525 * 86_400
 
 Scopes = Annotated[tuple[ScopeWord, ...], msgspec.Meta(min_length=1, max_length=4)]
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=_CENTURY)]
-Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Note = Annotated[str, msgspec.Meta(max_length=100)]
 
 
@@ -99,8 +97,13 @@ class TokensApi:
     """The operations."""
 
     def __init__(
-        self, making: TokenMaking, tokens: Tokens, signed_in: Callable[[str], None]
+        self,
+        accounts: Accounts,
+        making: TokenMaking,
+        tokens: Tokens,
+        signed_in: Callable[[str], None],
     ) -> None:
+        self._accounts = accounts
         self._making = making
         self._tokens = tokens
         self._signed_in = signed_in
@@ -132,7 +135,8 @@ class TokensApi:
 
     async def list(self, call: Call) -> Page[Token]:
         """List a user's tokens, the oldest first."""
-        return await self._list(call, call.values["user"].lower())
+        user = await self._accounts.get(call.values["user"].lower(), "user")
+        return await self._list(call, user.name)
 
     async def create(self, call: Call) -> MadeToken:
         """Make a token of a user."""
@@ -171,7 +175,7 @@ def _wanted(new: NewToken | NewProjectToken, limits: dict[str, list[str]]) -> Wa
     for word in new.scopes:
         scopes |= Scope[word.upper()]
     end = new.expires_at
-    ends_at = None if end is None else (end - _EPOCH) // timedelta(microseconds=1)
+    ends_at = None if end is None else micros_of(end)
     return Wanted(new.name, scopes, new.expires_in, ends_at, **limits)
 
 

@@ -5,28 +5,12 @@ from typing import Any
 
 import msgspec
 
+from registry.rest.names import path_name
 from registry.rest.needs import FOR_ALL, On
 from registry.rest.operation import NoQuery, Operation
 from registry.rest.problem import MEDIA_TYPE, Problem
 
 _REF = "#/components/schemas/{name}"
-_NAMES: dict[str, dict[str, Any]] = {
-    "owner": {"type": "string", "minLength": 1, "maxLength": 39},
-    "account": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 255,
-        "description": "A user, a robot, or a team: each '/' in it is written %2F.",
-    },
-    "id": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
-    "package": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 255,
-        "description": "Its name below the owner; each '/' in it is written %2F.",
-    },
-}
-_NAME = {"type": "string", "minLength": 1, "maxLength": 255}
 
 
 def describe(operations: Sequence[Operation], title: str, version: str) -> dict[str, Any]:
@@ -87,7 +71,7 @@ def _describe(
 
 def _path(operation: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": _NAMES.get(name, _NAME)}
+        {"name": name, "in": "path", "required": True, "schema": path_name(name).schema()}
         for name in operation.parameters
     ]
 

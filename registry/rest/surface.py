@@ -59,6 +59,8 @@ class Dialect:
 
     error: Callable[[PackhouseError, Exchange], Response]
     failure: Callable[[Exchange], Response]
+    check_names: Callable[[Mapping[str, str]], None] = lambda _: None
+    """Raises Invalid where the path holds what is no name: not every API says so."""
 
 
 class RestSurface:
@@ -98,6 +100,7 @@ class RestSurface:
             check_path(scope["raw_path"])
             operation, values = self._find(scope)
             exchange.route = operation.path
+            self._dialect.check_names(values)
 
             async def answer(_: Request) -> Response:
                 return await self._run(operation, values, scope, receive)
@@ -199,7 +202,7 @@ def _repository(need: Need, who: Principal, values: Mapping[str, str]) -> Reposi
     """
     if need.own and who.kind == "robot":
         raise Denied(f"{who.name} is a robot and owns nothing: ask for its owner's packages")
-    owner = who.name if need.own else values["owner"]
+    owner = who.name if need.own else values["owner"].lower()
     if values.get("package_type", CONTAINER) == CONTAINER:
         return parse_repository(f"{owner}/{values['package']}")
     try:

@@ -25,7 +25,8 @@ def parts(thing: object, seen: set[int]) -> Iterator[object]:
     seen.add(id(thing))
     yield thing
     inner = list(getattr(thing, "__dict__", {}).values())
-    inner += [cell.cell_contents for cell in getattr(thing, "__closure__", None) or ()]
+    closure = getattr(thing, "__closure__", None)
+    inner += [cell.cell_contents for cell in closure] if isinstance(closure, tuple) else []
     inner += thing if isinstance(thing, list | tuple) else []
     inner += thing.values() if isinstance(thing, dict) else []
     for one in inner:

@@ -64,7 +64,9 @@ async def test_the_audit_comes_page_by_page_and_since_a_time(world: World) -> No
     await world.services.projects.create(OPERATOR, "acme/late", Visibility.PRIVATE)
     assert await did(admin, AUDIT, since="2023-11-14T22:14:20Z") == ["project.create"]
     assert await did(admin, ACME, since="2023-11-14T23:14:20+01:00") == ["project.create"]
-    for query in ("since=2023-11-14", "since=x", "after=-1", "after=9999999999999999999"):
+    for query in ("since=2023-11-14", "since=0.5", "since=x"):
+        problem(await admin.get(f"{AUDIT}?{query}"), 400, "invalid", "not a time")
+    for query in ("after=-1", "after=9999999999999999999"):
         problem(await admin.get(f"{AUDIT}?{query}"), 400, "no-such-query")
 
 
@@ -94,7 +96,7 @@ async def test_refusals_of_the_api_are_told_without_what_was_asked_for(world: Wo
     stranger, text = world.client("stranger"), await world.mint("writer")
     for _ in range(2):
         problem(await stranger.delete("/api/v1/projects/acme/x/sources/a.b%2Fc"), 403, "denied")
-    problem(await stranger.get(f"/api/v1/users/{text}"), 403, "denied")
+    problem(await stranger.get(f"/api/v1/users/{text[4:]}"), 403, "denied")
     problem(await world.client("").get("/api/v1/owners/acme"), 401, "not-signed-in")
     await world.services.audit.flush()
     page = await world.client("admin").get(AUDIT, params={"n": 1000})
@@ -112,4 +114,4 @@ async def test_refusals_of_the_api_are_told_without_what_was_asked_for(world: Wo
         ("stranger", "127.0.0.1", "stranger", "GET /api/v1/users/{user}", "denied", 1),
         ("", "127.0.0.0/24", "acme", "", "not signed in", 1),
     ]
-    assert text not in page.text
+    assert text[4:] not in page.text

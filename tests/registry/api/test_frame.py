@@ -26,6 +26,26 @@ async def test_a_path_has_one_spelling_and_tells_its_methods(world: World, write
     problem(inside, 400, "invalid", "{owner}")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "owners/a_b",
+        "owners/-",
+        "projects/acme/x.git",
+        "projects/acme/%C3%A9",
+        "packages/acme/App",
+        "packages/acme/a%2F%2Fb",
+        "packages/acme/app/tags/.x",
+        "packages/acme/app/versions/sha256:x",
+        "organizations/acme/teams/a%20b",
+    ],
+)
+async def test_parameters_of_paths_are_spelled_as_names_are(world: World, path: str) -> None:
+    for client in (world.client(""), world.client("admin")):
+        refused = await client.raw("GET", f"{V1}/{path}")
+        problem(refused, 400, "invalid")
+
+
 async def test_a_head_is_a_get_without_its_body(world: World) -> None:
     async with world.served() as served:
         client = Client(None, world.client().authorization, served.url)

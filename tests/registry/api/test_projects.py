@@ -72,6 +72,8 @@ async def test_everybody_lists_what_he_may_see(world: World, projects: dict[str,
     assert await names(await limited(world, "admin", home)) == ["Open"]
     nobody = await world.client("").get("/api/v1/owners/nobody/projects")
     assert nobody.json() == {"items": [], "next": None}
+    for name in ("a_b", "a" * 40):
+        problem(await world.client("").get(f"/api/v1/owners/{name}/projects"), 400)
 
 
 async def test_the_list_and_each_project_agree(world: World, projects: dict[str, int]) -> None:

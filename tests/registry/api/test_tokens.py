@@ -126,6 +126,8 @@ async def test_limits_name_only_what_one_may_see(world: World, widget: int) -> N
         problem(hidden, 404, "", "may not see it")
     for limits in ({"projects": ["acme"]}, {"packages": ["A/b"]}, {"owners": ["x"] * 101}):
         problem(await stranger.post(path, json={"limits": limits}), 400)
+    unmade = await world.client().post(WRITER, json={"limits": {"packages": ["acme/none"]}})
+    problem(unmade, 404, "", "no package acme/none")
     await world.services.packages.unlink(OPERATOR, "acme/app")
     await world.publish("acme/app")
     limited_to = {"owners": ["stranger"], "packages": ["acme/app"]}
@@ -220,7 +222,7 @@ async def test_a_token_ends_at_the_hands_of_those_it_belongs_to(world: World, wi
     again = await made(writer)
     assert (await admin.delete(f"/api/v1/tokens/{again['id']}")).status_code == 204
     for number in ("0x1", "-1", "1" * 19, "one"):
-        problem(await admin.delete(f"/api/v1/tokens/{number}"), 400, "invalid", "no id")
+        problem(await admin.delete(f"/api/v1/tokens/{number}"), 400, "invalid", "{id}")
 
 
 async def test_a_token_with_limits_ends_itself_and_what_it_made_alone(

@@ -29,7 +29,7 @@ async def test_versions_come_newest_first_in_pages(world: World, writer: Client)
     assert (shown["pushed_by"], shown["deleted_at"]) == ("writer", None)
     for path in (f"{VERSIONS}/{UNKNOWN}", f"{VERSIONS}/{child.digest}"):
         problem(await writer.get(path), 404, "manifest-unknown")
-    problem(await writer.get(f"{VERSIONS}/sha256:xyz"), 400, "digest-invalid")
+    problem(await writer.get(f"{VERSIONS}/sha256:xyz"), 400, "invalid", "{digest}")
     problem(await writer.get(VERSIONS, params={"after": "x"}), 400, "invalid", "number")
 
 
@@ -121,7 +121,7 @@ async def test_moving_a_tag_takes_the_right_to_push(world: World, writer: Client
         refused = await writer.put(f"{APP}/tags/x", json={"digest": digest})
         problem(refused, 404, "manifest-unknown", digest)
     problem(await writer.put(f"{APP}/tags/x", json={"digest": "x"}), 400, "digest-invalid")
-    problem(await writer.put(f"{APP}/tags/-x", json=body), 400, "tag-invalid")
+    problem(await writer.put(f"{APP}/tags/-x", json=body), 400, "invalid", "{tag}")
     problem(await writer.put("/api/v1/packages/acme/none/tags/x", json=body), 404, "name-unknown")
     problem(await writer.get(f"{APP}/tags/none"), 404, "manifest-unknown")
 
@@ -179,7 +179,7 @@ async def test_what_keeps_a_blob_is_told_to_administrators(world: World, writer:
     assert {holder["kind"] for holder in told["holders"]} == {"blob", "manifest"}
     assert any(pushed.digest in holder["text"] for holder in told["holders"])
     assert (await admin.get(f"{explanations}/{UNKNOWN}")).json()["holders"] == []
-    problem(await admin.get(f"{explanations}/nonsense"), 400, "invalid", "neither")
+    problem(await admin.get(f"{explanations}/nonsense"), 400, "invalid", "{subject}")
     problem(await writer.get(f"{explanations}/{UNKNOWN}"), 403, "denied")
     problem(await world.client("").get(f"{explanations}/{UNKNOWN}"), 401, "not-signed-in")
 
