@@ -72,7 +72,6 @@ _ARMS = (
     _open_page(Visibility.PUBLIC, OPEN),
     # Nothing internal is open to the anonymous, who would read all of it for that.
     _open_page(Visibility.INTERNAL, f"$1 <> 0 and {OPEN} and {_COVERED}"),
-    _granted(OWNER, "p.owner_id"),
     _granted(PROJECT, "p.project_id"),
     _granted(PACKAGE, "p.id"),
 )
@@ -83,7 +82,7 @@ _BY_ROLE = f"""
 _FROM = """
 packages p left join accounts u on u.id = $1 left join tokens k on k.id = $2
 """
-_SEEN = " union ".join(_ARMS)
+_SEEN = " union ".join((*_ARMS, _granted(OWNER, "p.owner_id")))
 _ALL = f"""
 select p.id from {_FROM}
 where p.repository > $3 and {_CHOSEN} and p.deleted_at is null
@@ -100,7 +99,21 @@ order by p.repository limit $8 offset $9
 """
 
 
-LIST_SEEN = _shown(_SEEN)
+LIST_SEEN = _shown(" union ".join(_ARMS))
+"""What is open to $1, or shown by roles on packages and projects."""
+LIST_OWNED = _shown(f"""
+select p.id from {_FROM}
+where p.owner_id + 0 = $8 and {_COVERED} and p.repository > $3 and {_CHOSEN}
+  and p.deleted_at is null
+  and exists (select 1 from members m cross join grants g where {HELD} and {on(OWNER, "$8")})
+order by p.repository limit $7
+""")
+"""What a role on the owner $8 shows, in the order of names; `+ 0` leads away from another index."""
+LIST_OWNERS = f"""
+select distinct o.id, o.name from members m cross join grants g join accounts o
+  on o.id = g.resource_id
+where {HELD} and g.resource_kind = {OWNER} order by o.name
+"""
 LIST_ALL = _shown(_ALL)
 NUMBER_SEEN = _numbered(_SEEN)
 NUMBER_IN_ORDER = _numbered(f"""
@@ -134,6 +147,8 @@ where o.name = $1 and r.folded_name = $2 and r.deleted_at is null
 """
 END = "\U0010ffff"
 MOST_NUMBERED = 10_000
+_Asked = tuple[int, int, str, str, str, int, int]
+"""$1 to $7."""
 NO_PROJECT = -1
 """A project that nothing is linked to."""
 
@@ -175,7 +190,22 @@ class PackageLists:
             return await fetch(LIST_DELETED, *page, 2, project_id)
         if project_id:
             return await fetch(LIST_OF_PROJECT, *page, 1, project_id)
-        return await fetch(LIST_ALL if admin else LIST_SEEN, *page)
+        if admin:
+            return await fetch(LIST_ALL, *page)
+        found = {row["repository"]: row for row in await fetch(LIST_SEEN, *page)}
+        found |= {row["repository"]: row for row in await self._owned(page)}
+        return [found[name] for name in sorted(found)[:limit]]
+
+    async def _owned(self, page: _Asked) -> Sequence[Row]:
+        """Return what roles on owners show, owner by owner: names begin with theirs."""
+        account, token, first, end, chosen, seen, limit = page
+        owned: list[Row] = []
+        for owner in await self._database.fetch(LIST_OWNERS, account):
+            low, high = max(first, f"{owner['name']}/"), min(end, f"{owner['name']}0")
+            if low < high and len(owned) < limit:
+                of_owner = (account, token, low, high, chosen, seen, limit, owner["id"])
+                owned += await self._database.fetch(LIST_OWNED, *of_owner)
+        return owned
 
     async def numbered(
         self, who: Principal, filters: Filters, skip: int, size: int, *, most: bool = False

@@ -83,6 +83,21 @@ async def test_a_project_is_named_to_those_who_see_it(world: World) -> None:
     assert shown["project"] == "acme/Widget"
 
 
+async def test_a_list_goes_on_from_owner_to_owner(world: World) -> None:
+    """Names between those of two owners are somebody else's, and come in their place."""
+    await world.services.accounts.create_organization(OPERATOR, "acme-b", "writer")
+    writer, reader = world.client("writer"), world.client("reader")
+    for name in ("acme/one", "acme/two", "acme-b/one", "writer/one", "acme/z"):
+        await writer.push_image(name, "v1")
+    await world.client("stranger").push_image("stranger/one", "v1")
+    await world.publish("stranger/one")
+    acme = ["acme/one", "acme/two", "acme/z"]
+    assert await names(writer) == ["acme-b/one", *acme, "stranger/one", "writer/one"]
+    assert await names(writer, owner="acme") == acme
+    assert await names(reader) == [*acme, "stranger/one"]
+    assert await names(reader, owner="acme-b") == []
+
+
 async def test_a_list_is_filtered_before_it_is_cut_into_pages(world: World) -> None:
     await stock(world)
     admin, stranger = world.client("admin"), world.client("stranger")
