@@ -112,7 +112,7 @@ order by p.repository limit $7
 LIST_OWNERS = f"""
 select distinct o.id, o.name from members m cross join grants g join accounts o
   on o.id = g.resource_id
-where {HELD} and g.resource_kind = {OWNER} order by o.name
+where {HELD} and g.resource_kind = {OWNER}
 """
 LIST_ALL = _shown(_ALL)
 NUMBER_SEEN = _numbered(_SEEN)
@@ -200,7 +200,8 @@ class PackageLists:
         """Return what roles on owners show, owner by owner: names begin with theirs."""
         account, token, first, end, chosen, seen, limit = page
         owned: list[Row] = []
-        for owner in await self._database.fetch(LIST_OWNERS, account):
+        owners = await self._database.fetch(LIST_OWNERS, account)
+        for owner in sorted(owners, key=lambda row: f"{row['name']}/"):  # '-' is less than '/'
             low, high = max(first, f"{owner['name']}/"), min(end, f"{owner['name']}0")
             if low < high and len(owned) < limit:
                 of_owner = (account, token, low, high, chosen, seen, limit, owner["id"])
