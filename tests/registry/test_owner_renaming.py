@@ -29,7 +29,7 @@ from tests.registry.access import robot_of
 from tests.registry.client import Client, digest_of, refused
 from tests.registry.test_linking import annotated
 from tests.registry.test_linking import push as push_said
-from tests.registry.test_renaming import answers
+from tests.registry.test_renaming import InBetween, answers
 from tests.registry.world import World
 
 
@@ -428,6 +428,21 @@ async def test_a_first_push_that_was_authorized_before_the_rename_makes_nothing(
     with pytest.raises(NameMoved, match="acme/fresh is globex/fresh now"):
         await services.database.write(lambda tx: touch(tx, who, access, world.clock()))
     assert await names(world) == []
+
+
+async def test_a_package_is_not_given_to_a_name_that_its_new_owner_gives_up(
+    world: World, renaming: OwnerRenaming, writer: Client
+) -> None:
+    services = world.services
+    await services.accounts.create_organization(OPERATOR, "beta")
+    await writer.push_image("acme/app", "v1")
+    between = InBetween(services.database, lambda: renaming.rename(OPERATOR, "beta", "gamma"))
+    packages = Renaming(cast("Database", between), world.clock)
+    with pytest.raises((Conflict, NotFound), match="beta"):
+        await packages.transfer(OPERATOR, "acme/app", "beta")
+    assert await names(world) == [("acme/app",)]
+    packages = Renaming(services.database, world.clock)
+    assert await packages.transfer(OPERATOR, "acme/app", "gamma") == "gamma/app"
 
 
 @asynccontextmanager
