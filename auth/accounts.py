@@ -19,7 +19,7 @@ OWNER, PROJECT, PACKAGE = 1, 2, 3
 
 INSERT_MEMBER = """
 insert into members (user_id, group_id, role) values ($1, $2, $3)
-on conflict (user_id, group_id) do update set role = excluded.role
+on conflict (user_id, group_id) do update set role = excluded.role, identity_id = null
 """
 UPSERT_GRANT = """
 insert into grants (grantee_id, resource_kind, resource_id, role, created_at)
@@ -52,6 +52,7 @@ LIST_GRANTEES = """
 select a.name, a.kind, g.role from grants g join accounts a on a.id = g.grantee_id
 where g.resource_kind = $1 and g.resource_id = $2 and a.name > $3 order by a.name limit $4
 """
+END_SESSIONS = "delete from sessions where account_id = $1"
 FIND_RESOURCE = """
 select coalesce(o.id, r.owner_id, p.owner_id) as owner_id,
   coalesce(o.name, q.name || '/' || r.name, p.repository) as name
@@ -234,6 +235,7 @@ class Accounts:
                 await tx.execute(ENABLE_ACCOUNT, name)
             else:
                 await tx.execute(DISABLE_ACCOUNT, name, at)
+                await tx.execute(END_SESSIONS, account.id)  # they come back with no enabling
             kind = "user.enable" if enabled else "user.disable"
             await note(tx, who, kind, account.id, name, at)
 

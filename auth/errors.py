@@ -7,6 +7,8 @@ Denied
   NameMoved            403  a write to a name that a package had before
 NotFound
   NameUnknown          404  a repository that is unknown or hidden
+  LoginUnknown         404  a login in a browser that nobody began
+  LoginEnded           410  one that was decided on, fetched, or is too old
 """
 
 from typing import Self
@@ -66,6 +68,16 @@ class NameUnknown(NotFound):
             f"repository {repository} is not known, or you may not see it{cure}",
             detail={"name": str(repository)},
         )
+
+
+class LoginUnknown(NotFound):
+    """A login in a browser that nobody began, or long ago."""
+
+
+class LoginEnded(NotFound):
+    """A login in a browser that was decided on, fetched, or is too old."""
+
+    status = 410
 
 
 def _scope(action: Action, repository: RepositoryName) -> str:

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auth.accounts import END_SESSIONS, LOCK_ACCOUNT
 from auth.audit import note
 from auth.errors import NotSignedIn
 from auth.principals import Principal
@@ -54,7 +55,6 @@ where s.account_id = $1 and s.expires_at > $2 and s.password_version = u.passwor
 order by s.id desc limit 1000
 """
 DELETE_SESSION = "delete from sessions where id = $1 and account_id = $2"
-DELETE_SESSIONS = "delete from sessions where account_id = $1"
 DELETE_SESSION_OF_BROWSER = "delete from sessions where hash = $1"
 
 
@@ -105,6 +105,8 @@ class Sessions:
         idle, end = at + IDLE_SECONDS * SECOND, at + SESSION_SECONDS * SECOND
 
         async def work(tx: Transaction) -> bool:
+            # Who disables the account comes before this, and is seen, or after, and ends this too.
+            await tx.fetch_one(LOCK_ACCOUNT, who.account_id)
             if former:
                 await tx.execute(DELETE_SESSION_OF_BROWSER, hash_secret(former))
             said = (way, who.address, agent[:200], at, idle, end, who.password_version)
@@ -143,7 +145,7 @@ class Sessions:
         at = self._clock()
 
         async def work(tx: Transaction) -> None:
-            ended = await tx.execute(DELETE_SESSIONS, who.account_id)
+            ended = await tx.execute(END_SESSIONS, who.account_id)
             await note(tx, who, "user.sign-out", who.account_id, who.name, at, f"{ended} sessions")
 
         await self._database.write(work)

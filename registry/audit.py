@@ -213,7 +213,7 @@ def _name(text: str) -> str:
         return ""
 
 
-_DOORS = {"/token": 200, "/-/ui/sign-in": 303}
+_DOORS = {"/token": 200, "/-/ui/sign-in": 303, "/-/ui/callback": 303}
 """Where people sign in, by route, and the status of the answer to who did."""
 
 _KINDS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}

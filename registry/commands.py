@@ -11,6 +11,7 @@ from auth.principals import Role
 from registry.app import Services
 from registry.audit_commands import add_audit
 from registry.care import add_care
+from registry.identity_commands import add_identities
 from registry.key_commands import add_keys
 from registry.maintenance import add_gc
 from registry.owner_commands import add_owners, resource
@@ -49,6 +50,7 @@ def _add_users(groups: Any, common: argparse.ArgumentParser) -> None:
         switch = user.add_parser(word, parents=[common], help=about)
         switch.add_argument("name")
         switch.set_defaults(command=user_switch, enable=word == "enable")
+    add_identities(user, common)
     listing = user.add_parser("list", parents=[common], help="list users and organizations")
     listing.add_argument("--json", action="store_true", help="print one JSON document")
     listing.set_defaults(command=user_list)

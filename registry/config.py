@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from auth.providers import SHAPE, Provider, parse_providers
+
 ENVIRONMENT_PREFIX = "PACKHOUSE_"
 SELF_SIGNED = "self-signed"
 CHOICE_OF_FILE = "PACKHOUSE_CONFIG"
@@ -129,6 +131,15 @@ def _collector(value: object) -> str:
     return text
 
 
+def _providers(value: object) -> tuple[Provider, ...]:
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ValueError(f"write {SHAPE}") from error
+    return parse_providers(value)
+
+
 def _key(default: object, parse: Callable[[object], object], unit: str, about: str) -> Any:
     return field(default=default, metadata={"parse": parse, "unit": unit, "about": about})
 
@@ -241,6 +252,9 @@ class Config:
         "sign-ins",
         "Wrong passwords from an address in 5 minutes, a tenth for one account; 0: no limit.",
     )
+    openid: tuple[Provider, ...] = _key(
+        (), _providers, "providers", "OpenID Connect providers that people may sign in with."
+    )
     log_level: str = _key("info", _level, "level", "debug, info, warning or error.")
     metrics: str = _key(
         "",
@@ -261,6 +275,9 @@ class Config:
         return Path(self.data).expanduser().absolute()
 
 
+_MAY_HOLD_SECRETS = ("database", "tracing", "openid")
+
+
 def load(
     file: Path | None, environment: Mapping[str, str], arguments: Mapping[str, object]
 ) -> Config:
@@ -277,7 +294,7 @@ def load(
             parsed[name] = parsers[name](value)
         except ValueError as error:
             # A URL may hold a password, and this line goes to logs.
-            shown = "not usable" if name in ("database", "tracing") else _shown(value)
+            shown = "not usable" if name in _MAY_HOLD_SECRETS else _shown(value)
             raise ConfigError(f"{source} is {shown}: {error}") from error
     return Config(**parsed)
 

@@ -18,7 +18,7 @@ from registry.audit import expire_audit
 from registry.expiry import by_repository, expire_deletions, expire_manifests, purge_uploads
 from registry.leases import Term
 from registry.retention import CHUNK, HOLD_PACKAGE, Retention, ids, throw_away
-from registry.sign_in_expiry import expire_sign_ins
+from registry.sign_in_expiry import expire_browsers, expire_sign_ins
 from registry.sweep import Sweep
 from storage.blobs import BlobStore
 from storage.clock import Clock
@@ -111,6 +111,7 @@ class Collector:
             remove_blobs,
             expire_audit,
             expire_sign_ins,
+            expire_browsers,
             self._remove_objects,
             self.sweep.chunk,
         )

@@ -18,6 +18,8 @@ from storage.errors import Unauthenticated
 
 FAILURE_SECONDS = 300
 KNOWN_SECONDS = 30 * 86400
+BEGUN, BEGUN_SECONDS = 300, 600
+"""Sign-ins that are to end elsewhere: how many an address may begin, in which time."""
 
 Door = Callable[[Request], Awaitable[Response]]
 UserOf = Callable[[Request], Awaitable[str | None]]
@@ -35,6 +37,7 @@ class SignInLimits:
             else None
         )
         self._guesses = Guesses(debts, known, failures_per_address)
+        self._begun = Allowance(debts, Limit(BEGUN, BEGUN_SECONDS), "sign-ins begun")
 
     def door(self, answer: Door, user_of: UserOf | None = None) -> Door:
         """Count an answer for its account, or for the address of who is nobody or failed.
@@ -59,6 +62,15 @@ class SignInLimits:
                 self._guesses.succeeded(user, client)
             self._count(request.state.account, client)
             return response
+
+        return limited
+
+    def beginning(self, answer: Door) -> Door:
+        """Count by address what nobody has to sign in for, and what leaves a row for a while."""
+
+        async def limited(request: Request) -> Response:
+            self._begun.spend(Caller.of("", exchange_of(request.scope).client))
+            return await answer(request)
 
         return limited
 

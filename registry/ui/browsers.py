@@ -20,7 +20,7 @@ from auth.sessions import Session, Sessions, form_key, is_secret, new_secret
 from registry.oci.call import base_url
 from registry.requests import exchange_of
 from registry.ui.templates import render_page
-from storage.errors import Denied, PackhouseError, Unauthenticated
+from storage.errors import Denied, PackhouseError
 
 HOME = "/-/ui/"
 SIGN_IN = "/-/ui/sign-in"
@@ -30,6 +30,10 @@ KEY_FIELD = "key"
 _NEXT = re.compile(r"/-/ui/[a-z-]{0,40}(?:\?[A-Za-z0-9_=&-]{1,200})?")
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+class SignInFirst(NotSignedIn):
+    """A page for people who are signed in."""
 
 
 class Browsers:
@@ -62,7 +66,7 @@ class Browsers:
         """Return who is signed in. Raises NotSignedIn."""
         found = await self.session(request)
         if found is None:
-            raise NotSignedIn("sign in first: nobody is signed in here, or no longer")
+            raise SignInFirst("sign in first: nobody is signed in here, or no longer")
         return found
 
     async def form(self, request: Request) -> Form:
@@ -143,12 +147,12 @@ def rendered(answer: Handler) -> Handler:
     async def shown(request: Request) -> Response:
         try:
             return await answer(request)
-        except Unauthenticated as error:
-            if request.method in ("GET", "HEAD"):
-                query = request.scope["query_string"].decode("latin-1")
-                here = parse_next(request.scope["path"] + (f"?{query}" if query else ""))
-                return see(SIGN_IN if here == HOME else f"{SIGN_IN}?next={quote(here, safe='')}")
-            return render_refusal(error)
+        except SignInFirst as error:
+            if request.method not in ("GET", "HEAD"):
+                return render_refusal(error)
+            query = request.scope["query_string"].decode("latin-1")
+            here = parse_next(request.scope["path"] + (f"?{query}" if query else ""))
+            return see(SIGN_IN if here == HOME else f"{SIGN_IN}?next={quote(here, safe='')}")
         except PackhouseError as error:
             return render_refusal(error)
 

@@ -3,7 +3,7 @@
 The limits and the queue of passwords are those of /token: a sign-in here is one there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from starlette.requests import Request
@@ -35,13 +35,13 @@ class SignIn:
         authenticator: Authenticator,
         permissions: Permissions,
         config: Config,
-        providers: Sequence[tuple[str, str]],
+        titles: Mapping[str, str],
     ) -> None:
         self._browsers = browsers
         self._authenticator = authenticator
         self._permissions = permissions
         self._config = config
-        self._providers = providers
+        self._titles = titles
 
     async def show(self, request: Request) -> Response:
         """GET /-/ui/sign-in?next=..."""
@@ -101,7 +101,7 @@ class SignIn:
         return shown
 
     def _form(self, request: Request, status: int = 200, **values: str) -> Response:
-        given = {"name": "", "message": "", **values, "providers": self._providers}
+        given = {"name": "", "message": "", **values, "providers": list(self._titles.items())}
         return self._browsers.page(request, "sign_in", status, **given)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -52,6 +53,10 @@ class Browser:
         found = self.driver.find_element(By.XPATH, f"//label[normalize-space()={label!r}]")
         self.driver.find_element(By.ID, found.get_attribute("for") or "").send_keys(text)
 
+    def fill_field(self, name: str, text: str) -> None:
+        """Type into a field of a page of others, by its name."""
+        self.driver.find_element(By.NAME, name).send_keys(text)
+
     def buttons(self, name: str) -> list[WebElement]:
         """The buttons that say `name`."""
         return self.driver.find_elements(By.XPATH, f"//button[normalize-space()={name!r}]")
@@ -62,18 +67,30 @@ class Browser:
         button.click()
         self._wait(expected_conditions.staleness_of(button))
 
+    def follow(self, name: str) -> None:
+        """Follow a link, by what it says."""
+        self.driver.find_element(By.LINK_TEXT, name).click()
+
     def wait_for(self, words: str) -> None:
         """Wait until something can be read."""
         inside = expected_conditions.text_to_be_present_in_element((By.TAG_NAME, "body"), words)
         self._wait(inside)
 
+    def resize(self, width: int, height: int = 800) -> None:
+        """Give the page so many pixels of its own, whatever the window's smallest size is."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
     def picture(self, file: Path, width: int = 1000, height: int = 800) -> None:
         """Take a picture of the page, for a person to look at."""
-        self.driver.set_window_size(width, height)
+        self.resize(width, height)
         self.driver.save_screenshot(str(file))
 
     def _wait(self, condition: object) -> None:
-        WebDriverWait(self.driver, PATIENCE_SECONDS).until(condition)  # type: ignore[arg-type]
+        try:
+            WebDriverWait(self.driver, PATIENCE_SECONDS).until(condition)  # type: ignore[arg-type]
+        except TimeoutException:
+            raise AssertionError(f"{self.driver.current_url} says:\n{self.text}") from None
 
 
 @contextmanager

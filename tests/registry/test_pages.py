@@ -229,7 +229,8 @@ async def test_a_session_ends_on_every_worker_with_the_password_and_the_account(
         await accounts.set_enabled(OPERATOR, "reader", enabled=False)
         assert not await elsewhere.is_signed_in()
         await accounts.set_enabled(OPERATOR, "reader", enabled=True)
-        assert await elsewhere.is_signed_in()
+        assert not await elsewhere.is_signed_in(), "what has ended does not come back"
+        await elsewhere.signed_in("reader")
         await accounts.set_password(OPERATOR, "reader", "another long password")
         assert not await elsewhere.is_signed_in()
 
