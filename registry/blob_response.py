@@ -5,13 +5,13 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from registry.blobs import Blob
-from registry.open_files import OpenFiles
+from registry.open_files import OpenFile, OpenFiles
 from registry.zerocopy import EXTENSION
 from storage.blobs import PIECE, BlobStore
 from storage.errors import BlobMissing
@@ -26,7 +26,7 @@ class BlobResponse(Response):
 
     def __init__(
         self,
-        chunks: AsyncIterator[bytes] | IO[bytes],
+        chunks: AsyncIterator[bytes] | OpenFile,
         start: int,
         stop: int,
         status_code: int,
@@ -49,9 +49,11 @@ class BlobResponse(Response):
         headers: Mapping[str, str],
     ) -> Self:
         """Return a response whose bytes are there and whole. Raises BlobMissing."""
-        path = store.path(blob.key)
+        file = files.find(blob.key, blob.size)
+        path = store.path(blob.key) if file is None else None
         if path is not None:
             file = await _open(files, path, blob)
+        if file is not None:
             return cls(file, start, stop, status_code, headers)
         if await store.size(blob.key) != blob.size:
             raise _damaged(blob)
@@ -68,19 +70,12 @@ class BlobResponse(Response):
         if isinstance(self._source, AsyncIterator):
             await self._send_chunks(self._source, head, send)
             return
-        with self._source as file:
-            if EXTENSION not in scope.get("extensions", {}):
-                await self._send_chunks(_read(file, self._start, self._stop), head, send)
-                return
-            await send(head)
-            await send(
-                {
-                    "type": EXTENSION,
-                    "file": file,
-                    "offset": self._start,
-                    "count": self._stop - self._start,
-                }
-            )
+        file, start, stop = self._source, self._start, self._stop
+        if EXTENSION not in scope.get("extensions", {}):
+            await self._send_chunks(_read(file, start, stop), head, send)
+            return
+        await send(head)
+        await send({"type": EXTENSION, "file": file, "offset": start, "count": stop - start})
 
     @staticmethod
     async def _send_chunks(
@@ -93,15 +88,14 @@ class BlobResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _open(files: OpenFiles, path: Path, blob: Blob) -> IO[bytes]:
+async def _open(files: OpenFiles, path: Path, blob: Blob) -> OpenFile:
     try:
-        file = await files.open(path)
+        file = await files.open(blob.key, path, blob.size)
     except FileNotFoundError as error:
         raise _damaged(blob) from error
-    if os.fstat(file.fileno()).st_size == blob.size:
-        return file
-    file.close()
-    raise _damaged(blob)
+    if file is None:
+        raise _damaged(blob)
+    return file
 
 
 def _damaged(blob: Blob) -> BlobMissing:
@@ -111,7 +105,7 @@ def _damaged(blob: Blob) -> BlobMissing:
     )
 
 
-async def _read(file: IO[bytes], start: int, stop: int) -> AsyncIterator[bytes]:
+async def _read(file: OpenFile, start: int, stop: int) -> AsyncIterator[bytes]:
     while start < stop:
         chunk = await asyncio.to_thread(os.pread, file.fileno(), min(PIECE, stop - start), start)
         if not chunk:

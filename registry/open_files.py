@@ -8,61 +8,81 @@ the bytes that its row means for as long as its name is there.
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 MOST = 64
 SECONDS = 10.0
 """How long files stay open at most: what gc removes meanwhile keeps its space on the disk."""
 
 
+class OpenFile:
+    """A descriptor that readers share, each at offsets of its own.
+
+    It closes when nobody holds this object any more, whatever became of a request: no reader has
+    to say that he is done.
+    """
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __del__(self) -> None:
+        try:  # in a thread: the last descriptor of a removed file gives its space back first
+            asyncio.get_running_loop().run_in_executor(None, os.close, self._descriptor)
+        except RuntimeError:  # no loop, or one that ends
+            os.close(self._descriptor)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+
 class OpenFiles:
-    """Opens files for reading; every reader gets a descriptor of its own."""
+    """Opens files for reading."""
 
     def __init__(self, most: int = MOST, seconds: float = SECONDS) -> None:
         self._most = most
         self._seconds = seconds
-        self._kept: OrderedDict[Path, int] = OrderedDict()
+        self._kept: OrderedDict[str, OpenFile] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def open(self, path: Path) -> IO[bytes]:
-        """Open a file. Raises FileNotFoundError."""
-        kept = self._kept.get(path)
-        if kept is not None and os.fstat(kept).st_nlink:
-            return os.fdopen(os.dup(kept), "rb", buffering=0)
-        file = await asyncio.to_thread(path.open, "rb", 0)
-        with suppress(OSError):  # no descriptor left to keep
-            self._keep(path, os.dup(file.fileno()))
+    def find(self, key: str, size: int) -> OpenFile | None:
+        """Return the file of a key if it is open, was not removed, and has `size` bytes."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        status = os.fstat(kept.fileno())
+        return kept if status.st_nlink and status.st_size == size else None
+
+    async def open(self, key: str, path: Path, size: int) -> OpenFile | None:
+        """Open the file of a key; None if it has not `size` bytes. Raises FileNotFoundError."""
+        descriptor, found = await asyncio.to_thread(_open, path)
+        file = OpenFile(descriptor)
+        if found != size:
+            return None
+        self._keep(key, file)
         return file
 
     async def close(self) -> None:
         """Keep nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        kept, self._kept = self._kept, OrderedDict()
-        await asyncio.to_thread(_close, kept.values())
+        self._forget()
 
-    def _keep(self, path: Path, descriptor: int) -> None:
-        leaving = [self._kept.pop(path)] if path in self._kept else []
-        self._kept[path] = descriptor
+    def _keep(self, key: str, file: OpenFile) -> None:
+        self._kept[key] = file
+        self._kept.move_to_end(key)
         if len(self._kept) > self._most:
-            leaving.append(self._kept.popitem(last=False)[1])
-        loop = asyncio.get_running_loop()
-        if leaving:
-            loop.run_in_executor(None, _close, leaving)
+            self._kept.popitem(last=False)
         if self._timer is None:
-            self._timer = loop.call_later(self._seconds, self._forget, loop)
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._forget)
 
-    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _forget(self) -> None:
         self._timer = None
-        kept, self._kept = self._kept, OrderedDict()
-        loop.run_in_executor(None, _close, kept.values())
+        self._kept = OrderedDict()
 
 
-def _close(descriptors: Iterable[int]) -> None:
-    """Close in a thread: the last descriptor of a removed file gives its space back first."""
-    for descriptor in descriptors:
-        os.close(descriptor)
+def _open(path: Path) -> tuple[int, int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return descriptor, os.fstat(descriptor).st_size

@@ -21,7 +21,7 @@ import re
 import socket
 from asyncio.constants import _SendfileMode
 from contextlib import suppress
-from typing import IO, Any
+from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import (
@@ -34,6 +34,7 @@ EXTENSION = "http.response.zerocopysend"
 WINDOW = 4 * 1024 * 1024
 _READ = 1024 * 1024
 _JOINED = 64 * 1024
+_TURNS = 3
 _MORE = getattr(socket, "MSG_MORE", 0)
 _BODILESS = (204, 304)
 _UNUSUAL = (b"connection", b"transfer-encoding")
@@ -50,6 +51,14 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             cycle.scope.setdefault("extensions", {})[EXTENSION] = {}
         sender: Any = Sender(app, cycle, self.loop)
         super()._start_asgi_task(cycle, sender)
+
+
+class HasDescriptor(Protocol):
+    """What can be sent: an open file, or what shares one."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
 
 
 class _Held:
@@ -167,21 +176,27 @@ class Sender:
                 cycle.disconnected = True
                 cycle.transport.abort()
                 return
+            if left:
+                await asyncio.sleep(0)  # a peer that keeps up must not keep the loop
 
-    async def _sent(self, file: IO[bytes], offset: int, count: int) -> int:
+    async def _sent(self, file: HasDescriptor, offset: int, count: int) -> int:
         try:
             sent = self._sent_at_once(file, offset, count)
+            for _ in range(_TURNS):
+                if sent == count:
+                    return sent
+                await asyncio.sleep(0)
+                sent += self._sent_at_once(file, offset + sent, count - sent)
             if sent < count:
+                rest: Any = file  # nothing but fileno() is asked of it
                 sent += await self._loop.sendfile(
-                    self._cycle.transport, file, offset + sent, count - sent, fallback=False
+                    self._cycle.transport, rest, offset + sent, count - sent, fallback=False
                 )
-            else:
-                await asyncio.sleep(0)  # a peer that keeps up must not keep the loop
         except (ConnectionError, TimeoutError, RuntimeError):
             return 0  # the peer is gone: its transport closes, or has closed
         return sent
 
-    def _sent_at_once(self, file: IO[bytes], offset: int, count: int) -> int:
+    def _sent_at_once(self, file: HasDescriptor, offset: int, count: int) -> int:
         """Send what the socket takes now; loop.sendfile's waiting costs more than 1 MB of bytes."""
         transport = self._cycle.transport
         if transport.is_closing() or transport.get_write_buffer_size():
@@ -193,7 +208,7 @@ class Sender:
         except BlockingIOError:
             return 0
 
-    async def _warm(self, file: IO[bytes], offset: int, count: int) -> None:
+    async def _warm(self, file: HasDescriptor, offset: int, count: int) -> None:
         if not is_cached(file.fileno(), offset + count - 1):
             await self._loop.run_in_executor(None, _read_through, file.fileno(), offset, count)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.open_files import OpenFiles
+from registry.open_files import OpenFile, OpenFiles
 
 
 def descriptors(path: Path) -> int:
@@ -45,32 +45,54 @@ def file(tmp_path: Path) -> Iterator[Path]:
     assert descriptors(tmp_path) == 0
 
 
-async def test_readers_have_descriptors_of_their_own(file: Path) -> None:
+SIZE = len(b"bytes")
+
+
+async def opened(files: OpenFiles, path: Path) -> OpenFile:
+    """What a reader gets: the file that is open, or a newly opened one."""
+    file = files.find(str(path), SIZE) or await files.open(str(path), path, SIZE)
+    assert file is not None
+    return file
+
+
+async def test_readers_share_a_descriptor_until_the_last_has_left(file: Path) -> None:
     files = OpenFiles()
-    first, second = await files.open(file), await files.open(file)
-    assert descriptors(file) == 3
-    first.close()
-    assert second.read() == b"bytes"
-    second.close()
+    first, second = await opened(files, file), await opened(files, file)
+    assert descriptors(file) == 1
+    del first
     await files.close()
+    assert os.pread(second.fileno(), 9, 0) == b"bytes"
+    assert descriptors(file) == 1
+    del second
+    await until(lambda: descriptors(file) == 0)
 
 
 async def test_a_file_that_was_removed_is_not_handed_out(file: Path) -> None:
     files = OpenFiles()
-    (await files.open(file)).close()
+    await opened(files, file)
     remove(file)
+    assert files.find(str(file), SIZE) is None
     with pytest.raises(FileNotFoundError):
-        await files.open(file)
-    write(file, b"another")
-    with await files.open(file) as opened:
-        assert opened.read() == b"another"
+        await files.open(str(file), file, SIZE)
+    write(file, b"other")
+    assert os.pread((await opened(files, file)).fileno(), 9, 0) == b"other"
+    await files.close()
+    await until(lambda: descriptors(file) == 0)
+
+
+async def test_a_file_of_another_size_is_not_handed_out(file: Path) -> None:
+    files = OpenFiles()
+    await opened(files, file)
+    write(file, b"byte")
+    assert files.find(str(file), SIZE) is None
+    assert await files.open(str(file), file, SIZE) is None
     await files.close()
     await until(lambda: descriptors(file) == 0)
 
 
 async def test_a_removed_file_gives_its_space_back_soon(file: Path) -> None:
     files = OpenFiles(seconds=0.05)
-    (await files.open(file)).close()
+    await opened(files, file)
     assert descriptors(file) == 1
     remove(file)
     await until(lambda: descriptors(file) == 0)
@@ -81,28 +103,15 @@ async def test_no_more_than_so_many_stay_open(tmp_path: Path) -> None:
     for number in range(10):
         path = tmp_path / f"object-{number}"
         write(path, b"bytes")
-        (await files.open(path)).close()
+        await opened(files, path)
     await until(lambda: descriptors(tmp_path) == 3)
     await files.close()
+    await until(lambda: descriptors(tmp_path) == 0)
 
 
 async def test_ten_readers_at_once_leave_one_open(file: Path) -> None:
     files = OpenFiles()
-    for opened in await asyncio.gather(*[files.open(file) for _ in range(10)]):
-        opened.close()
+    await asyncio.gather(*[opened(files, file) for _ in range(10)])
     await until(lambda: descriptors(file) == 1)
     await files.close()
-
-
-async def test_without_descriptors_to_spare_nothing_is_kept(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(descriptor: int) -> int:
-        raise OSError(24, "Too many open files")
-
-    files = OpenFiles()
-    with monkeypatch.context() as full:
-        full.setattr(os, "dup", refuse)
-        (await files.open(file)).close()
-    assert descriptors(file) == 0
-    await files.close()
+    await until(lambda: descriptors(file) == 0)
