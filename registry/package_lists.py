@@ -42,13 +42,13 @@ def _shown(ids: str) -> str:
 select {PACKAGE_COLUMNS} from ({ids}) v join packages p on p.id = v.id
   left join accounts u on u.id = $1 left join tokens k on k.id = $2
   left join projects r on r.id = p.project_id and {PROJECT_SEEN}
-order by p.repository limit $7
+order by v.repository limit $7
 """
 
 
 def _open_page(visibility: Visibility, seen: str) -> str:
     return f"""
-select id from (
+select id, repository from (
   select p.id, p.repository from packages p
     left join accounts u on u.id = $1 left join tokens k on k.id = $2
   where p.visibility = {visibility:d} and {seen} and p.repository > $3 and {_CHOSEN}
@@ -61,7 +61,7 @@ select id from (
 def _granted(kind: int, resource: str) -> str:
     """Return what $1 holds grants on; the cross joins and `|| ''` lead from the grants there."""
     return f"""
-  select p.id from members m cross join grants g cross join packages p
+  select p.id, p.repository from members m cross join grants g cross join packages p
     left join tokens k on k.id = $2
   where {HELD} and {on(kind, resource)} and {_COVERED} and p.repository || '' > $3 and {_CHOSEN}
     and p.deleted_at is null
@@ -84,7 +84,7 @@ packages p left join accounts u on u.id = $1 left join tokens k on k.id = $2
 """
 _SEEN = " union ".join((*_ARMS, _granted(OWNER, "p.owner_id")))
 _ALL = f"""
-select p.id from {_FROM}
+select p.id, p.repository from {_FROM}
 where p.repository > $3 and {_CHOSEN} and p.deleted_at is null
   and (p.visibility = 2 or (u.is_admin = 1 and {_COVERED}))
 order by p.repository limit $7
@@ -94,15 +94,14 @@ order by p.repository limit $7
 def _numbered(ids: str) -> str:
     """Return some of the first $7, and how many those are."""
     return f"""
-select p.id, count(*) over () as total from ({ids}) v join packages p on p.id = v.id
-order by p.repository limit $8 offset $9
+select v.id, count(*) over () as total from ({ids}) v order by v.repository limit $8 offset $9
 """
 
 
 LIST_SEEN = _shown(" union ".join(_ARMS))
 """What is open to $1, or shown by roles on packages and projects."""
 LIST_OWNED = _shown(f"""
-select p.id from {_FROM}
+select p.id, p.repository from {_FROM}
 where p.owner_id + 0 = $8 and {_COVERED} and p.repository > $3 and {_CHOSEN}
   and p.deleted_at is null
   and exists (select 1 from members m cross join grants g where {HELD} and {on(OWNER, "$8")})
@@ -117,7 +116,7 @@ where {HELD} and g.resource_kind = {OWNER}
 LIST_ALL = _shown(_ALL)
 NUMBER_SEEN = _numbered(_SEEN)
 NUMBER_IN_ORDER = _numbered(f"""
-select p.id from {_FROM}
+select p.id, p.repository from {_FROM}
 where p.repository > $3 and {_CHOSEN} and p.deleted_at is null and (
   ({OPEN} and (p.visibility = 2 or {_COVERED}))
   or ({_COVERED} and (u.is_admin = 1 or exists (
@@ -126,12 +125,12 @@ order by p.repository limit $7
 """)
 """The same for who sees most of an owner's: each is judged, in the order of the index."""
 LIST_OF_PROJECT = _shown(f"""
-select p.id from {_FROM}
+select p.id, p.repository from {_FROM}
 where p.project_id = $9 and p.repository || '' > $3 and {_CHOSEN} and p.deleted_at is null
   and (({OPEN} and (p.visibility = 2 or {_COVERED})) or ({_BY_ROLE}))
 """)
 LIST_DELETED = _shown(f"""
-select p.id from {_FROM}
+select p.id, p.repository from {_FROM}
 where p.deleted_at is not null and p.repository > $3 and {_CHOSEN} and {_BY_ROLE}
   and (cast($9 as bigint) = 0 or p.project_id = $9)
 order by p.repository limit $7

@@ -45,10 +45,13 @@ and not exists (
 
 
 def _is_version(tags: str) -> str:
-    """Return the condition that the manifest m is a version, by the tags that it has or had."""
+    """Return the condition that the manifest m is a version, by the tags that it has or had.
+
+    The limit keeps PostgreSQL from reading all tags to find out which manifests have none.
+    """
     return f"""
 (exists (select 1 from {tags} and not {_NAMED_AFTER})
-  or (not exists (select 1 from {tags}) and {_ALONE}))
+  or ((select 1 from {tags} limit 1) is null and {_ALONE}))
 """
 
 

@@ -98,6 +98,7 @@ class PostgresDatabase(Database):
                 max_size=pool_size,
                 command_timeout=PATIENCE,
                 statement_cache_size=cache_size,
+                init=_prepare_session,
                 reset=_keep_session,
             )
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -204,6 +205,11 @@ async def _create_json_each(tx: Transaction) -> None:
     row = await tx.fetch_one("select cast(to_regprocedure('json_each(text)') as text) as name")
     if row is None or row["name"] is None:
         await tx.execute(_JSON_EACH)
+
+
+async def _prepare_session(connection: Any) -> None:
+    """Compile no statement: ours take milliseconds, and compiling a large one takes seconds."""
+    await connection.execute("set jit = off")
 
 
 async def _keep_session(_: object) -> None:
