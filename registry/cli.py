@@ -22,6 +22,7 @@ from registry.examples import add_examples
 from registry.instruments import require_tracing
 from registry.logs import configure_logging
 from registry.self_signed import with_certificate
+from registry.sign_in_providers import check_providers
 from registry.startup import (
     lock_directory,
     prepare_database,
@@ -97,6 +98,7 @@ def _serve(options: argparse.Namespace) -> int:
     configure_logging(config.log_level)
     check_certificate(config.tls)
     require_tracing(config)
+    check_providers(config)
     prepare_directory(config.directory)
     with lock_directory(config.directory):
         config = with_certificate(config)
@@ -115,6 +117,7 @@ def _check(options: argparse.Namespace) -> int:
     config = _read_config(options)
     check_certificate(config.tls)
     require_tracing(config)
+    check_providers(config)
     prepare_directory(config.directory)
     print("the configuration is good")
     return 0

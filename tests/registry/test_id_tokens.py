@@ -112,6 +112,13 @@ def test_what_a_provider_did_not_sign_is_refused(text: str) -> None:
         verify_id_token(text, PUBLISHED)
 
 
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "RS512", "PS256", "", None, 5])
+def test_no_key_is_looked_for_where_the_algorithm_is_not_ours(algorithm: object) -> None:
+    with pytest.raises(IdTokenRefused, match="in a way that is not accepted") as raised:
+        verify_id_token(by_hand({"alg": algorithm, "kid": "next"}), PUBLISHED)
+    assert not isinstance(raised.value, KeyUnknown)
+
+
 def test_a_key_that_is_not_known_may_be_a_new_one() -> None:
     with pytest.raises(KeyUnknown):
         verify_id_token(sign(GOOD, kid="next"), PUBLISHED)
