@@ -363,7 +363,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "it takes no code (invalid_grant)",
     ),
     "keys elsewhere": (
-        {"status": {"/keys": 301}, "headers": {"/keys": [(b"location", b"https://evil.test")]}},
+        {
+            "status": {"/keys": 302},
+            "headers": {"/keys": [(b"location", b"/me")]},
+            "userinfo": {"keys": public_keys()},
+        },
         "its answer cannot be read",
     ),
     "no keys": ({"status": {"/keys": 404}}, "its answer cannot be read"),

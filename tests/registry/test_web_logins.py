@@ -108,6 +108,16 @@ async def test_a_denied_login_gives_none(world: World, reader: Person) -> None:
     assert (await login.fetch())[0] == 410
 
 
+async def test_of_two_decisions_at_once_one_counts(world: World, reader: Person) -> None:
+    login = await Login.begin(world)
+    found = [await confirm_form(reader, login, which) for which in (0, 1)]
+    answers = await asyncio.gather(*(reader.post(form.action, form.fields) for form in found * 3))
+    assert sorted(answer.status_code for answer in answers) == [200] + [410] * 5
+    (line,) = await world.rows("select detail from audit where kind = 'user.web-login'")
+    status, _ = await login.fetch()
+    assert status == (200 if line["detail"].endswith("confirmed") else 410)
+
+
 async def test_what_is_no_decision_confirms_nothing(world: World, reader: Person) -> None:
     login = await Login.begin(world)
     form = await confirm_form(reader, login)
