@@ -10,7 +10,7 @@ from auth.permissions import covered
 from auth.principals import Principal
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
-from storage.errors import Conflict, Invalid, NotFound
+from storage.errors import Conflict, NotFound
 from storage.names import parse_team
 
 INSERT_TEAM = """
@@ -62,11 +62,11 @@ class Teams:
         self._clock = clock
 
     async def create(self, who: Principal, path: str) -> int:
-        """Make the team `organization/name`. Raises NameInvalid, NotFound, Conflict, Invalid."""
+        """Make the team `organization/name`. Raises NameInvalid, NotFound, Conflict."""
         owner_name, name = parse_team(path)
         owner = await self._accounts.get(owner_name)
         if owner.kind != "organization":
-            raise Invalid(f"{owner_name!r} is a {owner.kind}: only an organization has teams")
+            raise Conflict(f"{owner_name!r} is a {owner.kind}: only an organization has teams")
         team, at = f"{owner_name}/{name}", self._clock()
 
         async def work(tx: Transaction) -> int:

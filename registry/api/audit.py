@@ -1,7 +1,6 @@
 """The audit: who did what to what, and who was refused."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
@@ -10,7 +9,7 @@ from registry.api.owners import Time, instant_of
 from registry.audit import Audit
 from registry.negotiation import accepts
 from registry.rest.needs import CHANGE_OWNER, SITE
-from registry.rest.operation import Call, Operation, Page
+from registry.rest.operation import Call, NumberPaging, Operation, Page
 from registry.rest.paging import page_of
 from storage.clock import rfc3339
 from storage.database import Row
@@ -19,11 +18,9 @@ LINES = "application/x-ndjson"
 _PAGE = 1000
 
 
-class AuditPaging(msgspec.Struct, frozen=True):
+class AuditPaging(NumberPaging, frozen=True):
     """Which lines: up to `n` after the one that `after` names, and not before `since`."""
 
-    n: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
-    after: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
     since: Time = "1970-01-01T00:00:00Z"
 
 

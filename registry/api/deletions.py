@@ -6,10 +6,9 @@ from registry.api.owners import Time, time_of
 from registry.api.packages import PACKAGE, judged
 from registry.packages import Packages
 from registry.rest.needs import RESTORE_PACKAGE
-from registry.rest.operation import Call, Operation, Page, Paging
+from registry.rest.operation import Call, NumberPaging, Operation, Page
 from registry.restoration import ListedDeletion, Restoration, Restored
 from storage.clock import rfc3339
-from storage.errors import Invalid
 
 DELETIONS = PACKAGE + "/deletions"
 
@@ -53,7 +52,7 @@ class DeletionsApi:
             ),
             Operation(
                 "GET", DELETIONS, self.list, "List what was deleted, oldest first",
-                RESTORE_PACKAGE, answer=Page[ListedPackageDeletion], query=Paging,
+                RESTORE_PACKAGE, answer=Page[ListedPackageDeletion], query=NumberPaging,
             ),
             Operation(
                 "POST", DELETIONS + "/{id}/restore", self.restore, "Undo a deletion",
@@ -69,28 +68,22 @@ class DeletionsApi:
 
     async def list(self, call: Call) -> Page[ListedPackageDeletion]:
         """List deletions."""
-        paging: Paging = call.query
-        after = number_of(paging.after) if paging.after else 0
-        found = await self._restoration.list(str(judged(call).repository), after, paging.n + 1)
+        paging: NumberPaging = call.query
+        found = await self._restoration.list(
+            str(judged(call).repository), paging.after, paging.n + 1
+        )
         more = str(found[paging.n - 1].id) if len(found) > paging.n else None
         return Page([_show(deletion) for deletion in found[: paging.n]], more)
 
     async def restore(self, call: Call) -> RestoredContent:
         """Undo a deletion."""
-        name, deletion_id = str(judged(call).repository), number_of(call.values["id"])
+        name, deletion_id = str(judged(call).repository), call.number("id")
         return show_restored(await self._restoration.restore(call.who, name, deletion_id))
 
 
 def show_restored(restored: Restored) -> RestoredContent:
     """Return what is shown of what came back."""
     return RestoredContent(restored.manifests, restored.tags, restored.conflicts)
-
-
-def number_of(text: str) -> int:
-    """Read the number of a row, which is the key of lists in their order. Raises Invalid."""
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Invalid(f"{text[:40]!r} is not a number that was given here")
-    return int(text)
 
 
 def _show(deletion: ListedDeletion) -> ListedPackageDeletion:

@@ -12,6 +12,7 @@ from registry.package_lists import Filters, PackageLists
 from registry.packages import Packages
 from registry.rate_limits import RateLimits
 from registry.renaming import Renaming
+from registry.rest.names import COMPONENT, PROJECT, WORD
 from registry.rest.needs import ANYBODY, CHANGE_PACKAGE, DELETE_PACKAGE, READ_PACKAGE, SITE
 from registry.rest.operation import Call, Operation, Page, Paging
 from registry.rest.paging import page_of
@@ -25,21 +26,18 @@ ALIAS = "/api/v1/aliases/{owner}/{package}"
 Word = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 
 
-ProjectPath = Annotated[
-    str,
-    msgspec.Meta(
-        pattern="^([A-Za-z0-9]+(-[A-Za-z0-9]+)*/[A-Za-z0-9._-]+)?$",
-        max_length=140,
-        description="owner/name",
-    ),
+_PROJECT = f"(?![^/]{{40}}){WORD}/{PROJECT}"
+ProjectPath = Annotated[str, msgspec.Meta(pattern=f"^{_PROJECT}$", description="owner/name")]
+PackageName = Annotated[
+    str, msgspec.Meta(pattern=f"^{COMPONENT}(/{COMPONENT})*$", min_length=1, max_length=215)
 ]
 
 
 class PackageQuery(Paging, frozen=True):
     """Which packages, and which page of them. `deleted` ones are those you may restore."""
 
-    owner: Word = ""
-    project: ProjectPath = ""
+    owner: OwnerName | None = None
+    project: ProjectPath | None = None
     format: Word = ""
     visibility: VisibilityWord | None = None
     deleted: bool = False
@@ -70,8 +68,8 @@ class PackageChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     owner: OwnerName | msgspec.UnsetType = msgspec.UNSET
-    name: str | msgspec.UnsetType = msgspec.UNSET
-    project: str | msgspec.UnsetType | None = msgspec.UNSET
+    name: PackageName | msgspec.UnsetType = msgspec.UNSET
+    project: ProjectPath | msgspec.UnsetType | None = msgspec.UNSET
     visibility: VisibilityWord | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -132,8 +130,8 @@ class PackagesApi:
         """List packages by name."""
         query: PackageQuery = call.query
         filters = Filters(
-            owner=query.owner,
-            project=query.project,
+            owner=query.owner or "",
+            project=query.project or "",
             format=query.format,
             visibility=visibility_of(query.visibility),
             deleted=query.deleted,

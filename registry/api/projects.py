@@ -7,6 +7,7 @@ import msgspec
 from auth.principals import Visibility
 from auth.projects import Projects
 from registry.api.owners import VISIBILITIES, Time, VisibilityWord
+from registry.rest.names import PROJECT as PROJECT_PATTERN
 from registry.rest.needs import ANYBODY, CHANGE_OWNER, CHANGE_PROJECT, READ_PROJECT
 from registry.rest.operation import Call, Operation, Page, Paging
 from registry.rest.paging import page_of
@@ -19,7 +20,7 @@ SOURCES = PROJECT + "/sources"
 SOURCE = SOURCES + "/{source}"
 
 ProjectName = Annotated[
-    str, msgspec.Meta(pattern="^[A-Za-z0-9._-]+$", min_length=1, max_length=100)
+    str, msgspec.Meta(pattern=f"^{PROJECT_PATTERN}$", min_length=1, max_length=100)
 ]
 
 

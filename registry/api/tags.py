@@ -1,16 +1,18 @@
 """Tags of a package: which manifest they name, and which they named before."""
 
+from typing import Annotated
+
 import msgspec
 
-from registry.api.deletions import number_of
 from registry.api.owners import Time
 from registry.api.packages import PACKAGE, id_of, judged
 from registry.deletion import Deletion
 from registry.manifest_store import unknown
 from registry.packages import Packages
 from registry.rate_limits import RateLimits
+from registry.rest.names import DIGEST
 from registry.rest.needs import DELETE_PACKAGE, PUSH_PACKAGE, READ_PACKAGE
-from registry.rest.operation import Call, Operation, Page, Paging
+from registry.rest.operation import Call, NumberPaging, Operation, Page, Paging
 from registry.rest.paging import page_of
 from registry.tagging import Tagging
 from storage.clock import rfc3339
@@ -34,7 +36,7 @@ class Tag(msgspec.Struct, frozen=True):
 class NewTag(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The manifest that a tag is to name: one that the package holds."""
 
-    digest: str
+    digest: Annotated[str, msgspec.Meta(pattern=f"^({DIGEST})$")]
 
 
 class TagChange(msgspec.Struct, frozen=True):
@@ -74,7 +76,7 @@ class TagsApi:
             ),
             Operation(
                 "GET", TAG + "/history", self.history, "Say who moved a tag when, newest first",
-                READ_PACKAGE, answer=Page[TagChange], query=Paging,
+                READ_PACKAGE, answer=Page[TagChange], query=NumberPaging,
             ),
         ]  # fmt: skip
 
@@ -105,8 +107,7 @@ class TagsApi:
     async def history(self, call: Call) -> Page[TagChange]:
         """Say who moved a tag when."""
         paging, tag = call.query, parse_tag(call.values["tag"])
-        before = number_of(paging.after) if paging.after else 2**62
-        rows = await self._packages.history(id_of(call), tag, before, paging.n + 1)
+        rows = await self._packages.history(id_of(call), tag, paging.after or 2**62, paging.n + 1)
         return page_of(rows, paging.n, "id", _change)
 
     async def _find(self, call: Call) -> Tag:

@@ -12,7 +12,7 @@ from auth.tokens import MintedToken, Tokens
 from registry.api.caller import ScopeWord, scope_words
 from registry.api.owners import Instant, Time, micros_of, time_of
 from registry.rest.needs import CHANGE_PROJECT, CHANGE_USER, END_TOKEN, MAKE_TOKEN
-from registry.rest.operation import Call, Operation, Page
+from registry.rest.operation import Call, NumberPaging, Operation, Page
 from registry.rest.paging import page_of
 from storage.clock import rfc3339
 from storage.database import Row
@@ -85,11 +85,9 @@ class Token(msgspec.Struct, frozen=True):
     last_used_at: Time | None
 
 
-class TokenPaging(msgspec.Struct, frozen=True):
+class TokenPaging(NumberPaging, frozen=True):
     """Which page: up to `n` tokens after the one with the id `after`; with `ended` all of them."""
 
-    n: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
-    after: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
     ended: bool = False
 
 

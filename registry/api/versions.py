@@ -2,14 +2,14 @@
 
 import msgspec
 
-from registry.api.deletions import RestoredContent, number_of, show_restored
+from registry.api.deletions import RestoredContent, show_restored
 from registry.api.owners import Time, time_of
 from registry.api.packages import PACKAGE, id_of, judged
 from registry.deletion import Deletion
 from registry.manifest_store import unknown
 from registry.rate_limits import RateLimits
 from registry.rest.needs import DELETE_PACKAGE, READ_PACKAGE
-from registry.rest.operation import Call, Operation, Page, Paging
+from registry.rest.operation import Call, NumberPaging, Operation, Page
 from registry.restoration import Restoration
 from registry.versions import Version, Versions
 from storage.clock import rfc3339
@@ -19,7 +19,7 @@ VERSIONS = PACKAGE + "/versions"
 VERSION = VERSIONS + "/{digest}"
 
 
-class VersionsQuery(Paging, frozen=True):
+class VersionsQuery(NumberPaging, frozen=True):
     """Which page of versions; `deleted` asks for those that can be restored."""
 
     deleted: bool = False
@@ -88,7 +88,7 @@ class VersionsApi:
     async def list(self, call: Call) -> Page[PackageVersion]:
         """List versions."""
         query: VersionsQuery = call.query
-        before = number_of(query.after) if query.after else 2**62
+        before = query.after or 2**62
         found = await self._versions.list(id_of(call), before, query.n + 1, deleted=query.deleted)
         more = str(found[query.n - 1].id) if len(found) > query.n else None
         return Page([_show(version) for version in found[: query.n]], more)

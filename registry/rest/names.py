@@ -7,9 +7,10 @@ from typing import Any
 
 from storage.errors import Invalid
 
-_WORD = "[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
-_COMPONENT = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
-_DIGEST = "sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}"
+WORD = "[A-Za-z0-9]+(-[A-Za-z0-9]+)*"
+PROJECT = "(?!\\.{1,2}$)(?!.*\\.[Gg][Ii][Tt]$)[A-Za-z0-9._-]{1,100}"
+COMPONENT = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
+DIGEST = "sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class PathName:
         return {**found, "description": f"It is {self.words}."}
 
 
-_OWNER = PathName(_WORD, 39, "letters and digits, with single '-' between them")
+_OWNER = PathName(WORD, 39, "letters and digits, with single '-' between them")
 _ANY = PathName("[^\\x00-\\x1f\\x7f-\\x9f/]+", 255, "printable, and holds no '/'")
 _NAMES = {
     "owner": _OWNER,
@@ -48,17 +49,17 @@ _NAMES = {
     "member": _OWNER,
     "team": _OWNER,
     "project": PathName(
-        "(?!\\.{1,2}$)(?!.*\\.[Gg][Ii][Tt]$)[A-Za-z0-9._-]+",
+        PROJECT,
         100,
         "letters, digits, '_', '.', '-', and does not end in '.git'",
     ),
     "package": PathName(
-        f"{_COMPONENT}(/{_COMPONENT})*",
+        f"{COMPONENT}(/{COMPONENT})*",
         215,
         "a package's name below its owner, in lower case; each '/' in it is written %2F",
     ),
     "account": PathName(
-        f"{_WORD}(/{_WORD}|\\+[A-Za-z0-9._-]+)?",
+        f"{WORD}(/{WORD}|\\+[A-Za-z0-9._-]+)?",
         140,
         "a user, a robot like acme+widget, or a team like acme%2Fcore",
     ),
@@ -68,8 +69,8 @@ _NAMES = {
         128,
         "letters, digits, '_', '.', '-', beginning with a letter, a digit or '_'",
     ),
-    "digest": PathName(_DIGEST, 135, "sha256: or sha512: and lower-case hex"),
-    "subject": PathName(f"{_DIGEST}|[a-f0-9]{{32,128}}", 135, "a digest, or the key of an object"),
+    "digest": PathName(DIGEST, 135, "sha256: or sha512: and lower-case hex"),
+    "subject": PathName(f"{DIGEST}|[a-f0-9]{{32,128}}", 135, "a digest, or the key of an object"),
     "id": PathName("[1-9][0-9]{0,17}", 18, "a number that a list shows"),
 }
 

@@ -40,6 +40,13 @@ class Paging(msgspec.Struct, frozen=True):
     after: Annotated[str, msgspec.Meta(max_length=512)] = ""
 
 
+class NumberPaging(msgspec.Struct, frozen=True):
+    """Which page of what is listed by number: up to `n` after the one that `after` names."""
+
+    n: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    after: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request whose caller was found and judged.

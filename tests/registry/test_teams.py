@@ -8,7 +8,7 @@ from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.audit import OPERATOR
 from auth.organizations import GroupRole
 from auth.principals import Role, Visibility
-from storage.errors import Conflict, Invalid, NameInvalid, NotFound
+from storage.errors import Conflict, NameInvalid, NotFound
 from tests.registry.client import refused
 from tests.registry.world import OWNER_NAME, World
 
@@ -115,7 +115,7 @@ async def test_what_cannot_be_a_team_or_a_member_is_refused(world: World) -> Non
             await teams.create(OPERATOR, path)
     with pytest.raises(NameInvalid, match="reserved"):
         await teams.create(OPERATOR, "v2/devs")
-    with pytest.raises(Invalid, match="only an organization has teams"):
+    with pytest.raises(Conflict, match="only an organization has teams"):
         await teams.create(OPERATOR, "writer/devs")
     with pytest.raises(NotFound):
         await teams.create(OPERATOR, "nowhere/devs")

@@ -82,6 +82,9 @@ async def test_a_token_gives_roles_within_its_limits_alone(world: World, grants:
     within = await limited(world, "owner", (PROJECT, project))
     answer = await within.put(f"{grants}/stranger", json={"role": "read"})
     assert answer.status_code == (403 if grants == ON["owner"] else 200)
+    other = await world.services.projects.create(OPERATOR, "acme/other", Visibility.PRIVATE)
+    beyond = await limited(world, "owner", (PROJECT, other))
+    problem(await beyond.put(f"{grants}/stranger", json={"role": "read"}), 403, "denied")
     package = (await world.services.packages.get("acme/app/web"))["id"]
     within = await limited(world, "owner", (PACKAGE, package))
     answer = await within.put(f"{grants}/stranger", json={"role": "read"})

@@ -235,7 +235,7 @@ async def test_a_name_takes_the_right_to_make_packages_there(world: World) -> No
     within = await limited(world, "owner", PACKAGE, app)
     problem(await within.patch(APP, json={"name": "beyond"}), 403, "denied")
     problem(await owner.patch(APP, json={"name": "npm/x"}), 403, "reserved-name", "npm")
-    problem(await owner.patch(APP, json={"name": "Not Valid"}), 400, "name-invalid")
+    problem(await owner.patch(APP, json={"name": "Not Valid"}), 400, "invalid", "name")
     moved = await owner.patch(APP, json={"owner": "Globex", "name": "gadget"})
     assert moved.json()["name"] == "globex/gadget"
     problem(await stranger.patch(f"{PACKAGES}/globex/gadget", json={}), 403, "denied")

@@ -47,7 +47,7 @@ async def test_an_owner_makes_projects(world: World) -> None:
     }
     assert (await owner.get(WIDGET)).json() == made.json()
     problem(await owner.post(OWNED, json={"name": "WIDGET"}), 409, "conflict", "exists")
-    problem(await owner.post(OWNED, json={"name": "x.git"}), 400, "name-invalid", ".git")
+    problem(await owner.post(OWNED, json={"name": "x.git"}), 400, "invalid", "name")
     refused = await world.client("writer").post(OWNED, json={"name": "mine"})
     problem(refused, 403, "denied", "administer acme")
     own = await world.client("writer").post("/api/v1/owners/writer/projects", json={"name": "mine"})
@@ -95,6 +95,7 @@ async def test_the_list_and_each_project_agree(world: World, projects: dict[str,
 
 async def test_projects_come_a_page_at_a_time(world: World, projects: dict[str, int]) -> None:
     first = (await world.client("owner").get(OWNED, params={"n": 2})).json()
+    assert [project["name"] for project in first["items"]] == ["inside", "Open"]
     assert first["next"] == "open"
     assert await names(world.client("owner"), after="OPEN") == ["widget"]
 

@@ -38,7 +38,7 @@ async def test_an_owner_makes_and_ends_teams(world: World) -> None:
     assert (await owner.delete(f"{TEAMS}/docs")).status_code == 204
     problem(await owner.get(f"{TEAMS}/docs"), 404, "not-found", "no team")
     own = await owner.post("/api/v1/organizations/owner/teams", json={"name": "x"})
-    problem(own, 400, "invalid", "only an organization has teams")
+    problem(own, 409, "conflict", "only an organization has teams")
 
 
 async def test_teams_are_listed_by_name_a_page_at_a_time(world: World) -> None:

@@ -277,9 +277,9 @@ async def test_a_token_that_ends_meanwhile_leaves_none_behind(world: World) -> N
     writer = world.client()
     mine = await made(writer, scopes=ALL)
     asking = bearer(world, mine["token"])
-    *answers, ended = await asyncio.gather(
-        *(asking.post(WRITER, json={"scopes": ["read"]}) for _ in range(10)),
+    ended, *answers = await asyncio.gather(
         writer.delete(f"/api/v1/tokens/{mine['id']}"),
+        *(asking.post(WRITER, json={"scopes": ["read"]}) for _ in range(10)),
     )
     assert ended.status_code == 204
     assert {answer.status_code for answer in answers} <= {201, 401}
