@@ -61,34 +61,6 @@ class HasDescriptor(Protocol):
         ...
 
 
-class _Held:
-    """Stands in for a transport while a file's head is sent, which leaves with its first bytes."""
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._transport: Any = cycle.transport
-
-    def __enter__(self) -> None:
-        self._cycle.transport = self  # type: ignore[assignment]
-
-    def __exit__(self, *error: object) -> None:
-        self._cycle.transport = self._transport
-
-    def write(self, data: bytes) -> None:
-        """Tell the kernel that more follows at once: one segment less, and one wake-up there."""
-        sent = 0
-        if not self._transport.get_write_buffer_size():
-            with suppress(OSError):  # full or gone: the transport finds out, and waits or ends
-                sent = self._transport.get_extra_info("socket")._sock.send(data, _MORE)
-        if sent < len(data):
-            self._transport.write(data[sent:])
-
-    def is_closing(self) -> bool:
-        """Whether the connection ends."""
-        closing: bool = self._transport.is_closing()
-        return closing
-
-
 class Sender:
     """Wraps the application of one request: joins small answers, understands zerocopysend."""
 
@@ -110,47 +82,91 @@ class Sender:
                 return
             head, self._head = self._head, None
             if head is not None:
+                if kind == EXTENSION and await self._send_with_head(head, message):
+                    return
                 if kind != EXTENSION and self._send_whole(head, message):
                     return
-                if kind == EXTENSION and message["count"] and scope["method"] != "HEAD":
-                    with _Held(self._cycle):
-                        await send(head)
-                else:
-                    await send(head)
+                await send(head)
             await self._send(message, send)
 
         await self._app(scope, receive, sending)
 
-    def _send_whole(self, head: Message, message: Message) -> bool:
-        """Write an answer that is complete and small in one piece; say whether that was done.
+    def _wire(self, head: Message) -> tuple[list[bytes], int | None] | None:
+        """Return a head as it is written, and the length it promises.
 
-        What uvicorn's cycle does with two messages in two writes. It keeps what is unusual: a
-        length that is unknown or wrong, a peer that is gone or slow, a header about the connection.
+        None for what uvicorn's cycle must see to: a peer that is gone or slow, a header about the
+        connection.
         """
-        cycle, body, wire = self._cycle, message.get("body", b""), [STATUS_LINE[head["status"]]]
-        length = None
+        cycle, wire, length = self._cycle, [STATUS_LINE[head["status"]]], None
+        if cycle.disconnected or cycle.flow.write_paused:
+            return None
         for name, value in head["headers"]:
             if name == b"content-length":
                 length = int(value)
             elif name in _UNUSUAL or _UNSAFE.search(value):
-                return False
+                return None
             wire += name, b": ", value, b"\r\n"
+        wire.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
+        return wire, length
+
+    def _send_whole(self, head: Message, message: Message) -> bool:
+        """Write an answer that is complete and small in one piece; say whether that was done.
+
+        What uvicorn's cycle does with two messages in two writes. It keeps what is unusual, and a
+        length that is unknown or wrong.
+        """
+        cycle, body = self._cycle, message.get("body", b"")
+        if message.get("more_body") or len(body) > _JOINED:
+            return False
+        found = self._wire(head)
+        if found is None:
+            return False
+        wire, length = found
         if cycle.scope["method"] == "HEAD":
             body, length = b"", 0
-        whole = not message.get("more_body") and len(body) <= _JOINED
-        fits = not body if head["status"] in _BODILESS else length == len(body)
-        if not whole or not fits or cycle.disconnected or cycle.flow.write_paused:
+        if body if head["status"] in _BODILESS else length != len(body):
             return False
-        wire.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
         wire.append(body)
-        cycle.response_started = cycle.response_complete = True
+        cycle.response_started = True
         cycle.waiting_for_100_continue = False
         cycle.transport.write(b"".join(wire))
+        self._complete()
+        return True
+
+    async def _send_with_head(self, head: Message, message: Message) -> bool:
+        """Send a file whose head leaves with its first bytes; say whether that was done."""
+        cycle, count = self._cycle, message["count"]
+        if not count or cycle.scope["method"] == "HEAD" or head["status"] in _BODILESS:
+            return False
+        found = self._wire(head)
+        if found is None or found[1] != count:
+            return False
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        cycle.expected_content_length = count
+        self._hold(b"".join(found[0]))
+        await self._send_file(message)
+        if not cycle.disconnected:
+            self._complete()
+        return True
+
+    def _hold(self, data: bytes) -> None:
+        """Tell the kernel that more follows at once: one segment less, and one wake-up there."""
+        transport, sent = self._cycle.transport, 0
+        if not transport.get_write_buffer_size():
+            with suppress(OSError):  # full or gone: the transport finds out, and waits or ends
+                sent = transport.get_extra_info("socket")._sock.send(data, _MORE)
+        if sent < len(data):
+            transport.write(data[sent:])
+
+    def _complete(self) -> None:
+        """End the answer, as the cycle does after its last byte."""
+        cycle = self._cycle
+        cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()
-        return True
 
     async def _send(self, message: Message, send: Send) -> None:
         if message["type"] != EXTENSION:

@@ -6,6 +6,7 @@ Schema".
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Self
 
 from storage.errors import DigestInvalid
@@ -30,6 +31,7 @@ class Digest(str):
     __slots__ = ()
 
     @classmethod
+    @lru_cache(4000)
     def parse(cls, text: str) -> Self:
         """Accept exactly what ALGORITHMS spell. Raises DigestInvalid."""
         algorithm, separator, encoded = text.partition(":")

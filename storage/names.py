@@ -9,6 +9,7 @@ input, and no newline slips past the end.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from storage.digest import Digest, quoted
 from storage.errors import Invalid, NameInvalid
@@ -100,6 +101,7 @@ class RepositoryName:
         return len(self.rest) > 1 and self.rest[0] in RESERVED_FORMATS
 
 
+@lru_cache(4000)
 def parse_repository(text: str) -> RepositoryName:
     """Read a repository name by the specification's grammar, with our owner as its first component.
 

@@ -16,6 +16,7 @@ from auth.principals import Scope as TokenScope
 from auth.routes import CATALOG as CATALOG_SCOPE
 from registry.body import Body
 from registry.catalog import Catalog
+from registry.headers import IndexedHeaders
 from registry.oci import paths
 from registry.oci.call import Call, Handler, base_url, next_link
 from registry.oci.errors import render_error, render_failure
@@ -78,7 +79,7 @@ class OciSurface:
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
-        headers, exchange = Headers(scope=scope), exchange_of(scope)
+        headers, exchange = IndexedHeaders(scope), exchange_of(scope)
         path = paths.OciPath(paths.BASE)
         try:
             check_path(scope["raw_path"])
