@@ -22,6 +22,7 @@ from tests.benchmarks import (
     alone,
     beside,
     document,
+    few,
     files,
     images,
     programs,
@@ -33,12 +34,14 @@ from tests.benchmarks import (
 from tests.benchmarks.bench import Bench, Limits, Row
 from tests.benchmarks.drive import RunFailed, Sample
 from tests.benchmarks.servers import (
+    FEW_PACKAGES,
     NGINX,
     PACKHOUSE,
     REGISTRY,
     Contender,
     DockerRegistry,
     Elsewhere,
+    FewPackages,
     Nginx,
     Packhouse,
 )
@@ -46,6 +49,7 @@ from tests.benchmarks.servers import (
 ROWS = [
     *reading.ROWS,
     *signed_in.ROWS,
+    *few.ROWS,
     *pushing.ROWS,
     *beside.ROWS,
     *alone.ROWS,
@@ -135,7 +139,7 @@ def _home() -> Iterator[Path]:
 
 def _run(options: argparse.Namespace, rows: Sequence[Row], home: Path) -> list[report.Outcome]:
     began = time.monotonic()
-    contenders = _contenders(options, home)
+    contenders = _contenders(options, rows, home)
     seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
     bench = Bench(home, contenders, quick=options.quick, seconds=seconds)
     print(report.HEADING, flush=True)
@@ -153,16 +157,23 @@ def _run(options: argparse.Namespace, rows: Sequence[Row], home: Path) -> list[r
     return outcomes
 
 
-def _contenders(options: argparse.Namespace, home: Path) -> dict[str, Contender]:
+def _contenders(
+    options: argparse.Namespace, rows: Sequence[Row], home: Path
+) -> dict[str, Contender]:
     """Everything that can be started here; what cannot is named with its cure."""
     found: dict[str, Contender] = {PACKHOUSE: Packhouse(home)}
     if options.against:
         login = options.login.partition(":")
         pair = (login[0], login[2]) if login[1] else None
         found[REGISTRY] = Elsewhere(options.against.partition("://")[2], options.against, pair)
-    kinds: Mapping[str, type[DockerRegistry | Nginx]] = {REGISTRY: DockerRegistry, NGINX: Nginx}
+    kinds: Mapping[str, type[Contender]] = {
+        REGISTRY: DockerRegistry,
+        NGINX: Nginx,
+        FEW_PACKAGES: FewPackages,
+    }
+    needed = {PACKHOUSE, *(name for row in rows for name in row.limits)}
     for name, kind in kinds.items():
-        if name not in found:
+        if name not in found and name in needed:
             try:
                 found[name] = kind(home)
             except programs.Missing as error:

@@ -8,8 +8,10 @@ import asyncio
 import hashlib
 import json
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,10 @@ MANY_TAGS = 50_000
 
 OWNER = "org-000"
 USER = "user-00030"
+FEW_USER = "few"
+FEW = 50
+FEW_ID = f"({USERS + OWNERS + TEAMS} + 1)"
+"""A user with a role on FEW packages, spread over those with manifests, and on nothing else."""
 TAGGED = f"{OWNER}/many-tags"
 """The repository of MANY_TAGS tags. USER, in two teams as most are, may write to all of OWNER."""
 
@@ -102,6 +108,17 @@ PLACES = [
         f"""insert into packages (id, owner_id, project_id, name, repository, created_at)
         select i + 1, {USERS} + i % {OWNERS} + 1, i + 1, printf('app-%05d', i),
           printf('org-%03d/app-%05d', i % {OWNERS}, i), $2 from n""",
+    ),
+    (
+        1,
+        f"""insert into accounts (id, kind, name, created_at)
+        select {FEW_ID}, 'user', '{FEW_USER}', $2 from n""",
+    ),
+    (1, f"insert into members (user_id, group_id, role) select {FEW_ID}, {FEW_ID}, 3 from n"),
+    (
+        FEW,
+        f"""insert into grants (grantee_id, resource_kind, resource_id, role, created_at)
+        select {FEW_ID}, 3, i * {REPOSITORIES // FEW} + 1, 1, $2 from n""",
     ),
     (
         1,
@@ -201,6 +218,25 @@ def copy_filled(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True)
     for file in filled.glob("packhouse.db*"):
         shutil.copy2(file, directory)
+
+
+def keep_few(directory: Path) -> None:
+    """Take all packages but FEW_USER's out of a full database, and all that others may do."""
+    with closing(sqlite3.connect(directory / "packhouse.db")) as database:
+        few = f"(select resource_id from grants where grantee_id = {FEW_ID} and resource_kind = 3)"
+        for sql in (
+            f"delete from tags where repository_id not in {few}",
+            f"delete from tag_history where repository_id not in {few}",
+            f"delete from manifest_blobs where repository_id not in {few}",
+            f"delete from manifests where repository_id not in {few}",
+            f"delete from repository_blobs where repository_id not in {few}",
+            f"delete from packages where id not in {few}",
+            "delete from grants where resource_kind = 2",
+            "delete from projects where id not in (select project_id from packages)",
+            "analyze",
+        ):
+            database.execute(sql)
+        database.commit()
 
 
 def tag(number: int) -> str:

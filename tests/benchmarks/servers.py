@@ -25,6 +25,7 @@ from tests.benchmarks.tokens import authorization
 PACKHOUSE = "packhouse"
 REGISTRY = "docker-registry"
 NGINX = "nginx"
+FEW_PACKAGES = "packhouse of 50 packages"
 
 START_SECONDS = 60
 STOP_SECONDS = 45
@@ -114,7 +115,7 @@ class Packhouse:
         self._data = home / "packhouse"
         self._log = home / "packhouse.log"
         filling.copy_filled(self._data)
-        self._token = self._mint()
+        self._token = self.mint(filling.USER)
 
     @contextmanager
     def running(self, certificate: Certificate | None = None) -> Iterator[Server]:
@@ -134,9 +135,10 @@ class Packhouse:
         """Make a package public."""
         self._run("package", "visibility", repository, "public")
 
-    def _mint(self) -> str:
+    def mint(self, user: str) -> str:
+        """Return a new token of a user."""
         scope = ("--scope", "read,write,delete")
-        return self._run("token", "create", "--user", filling.USER, *scope)
+        return self._run("token", "create", "--user", user, *scope)
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(
@@ -153,6 +155,16 @@ class Packhouse:
     def _url(ready: Path) -> str:
         urls: list[str] = json.loads(ready.read_text())["urls"]
         return urls[0].rstrip("/")
+
+
+class FewPackages(Packhouse):
+    """The same with the packages of one user alone."""
+
+    name = FEW_PACKAGES
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home / "few")
+        filling.keep_few(self._data)
 
 
 def _settings() -> dict[str, str]:
