@@ -14,6 +14,7 @@ from auth.principals import Action, Principal, Visibility
 from registry.errors import ManifestInvalid
 from registry.manifest_bytes import decode
 from registry.manifests import annotations
+from registry.package_lists import END, read_owned
 from storage.database import Database, Row
 from storage.digest import Digest
 from storage.names import RepositoryName
@@ -72,11 +73,19 @@ def _granted(kind: int, resource: str) -> str:
 LIST_REPOSITORIES = f"""
 select v.repository from (
   {_open_page(Visibility.PUBLIC)} union {_open_page(Visibility.INTERNAL)}
-  union {_granted(OWNER, "p.owner_id")}
   union {_granted(PROJECT, "p.project_id")}
   union {_granted(PACKAGE, "p.id")}
 ) v order by v.repository limit $3
 """
+"""What is open to $1, or shown by roles on packages and projects."""
+
+LIST_OWNED_REPOSITORIES = f"""
+select p.repository from packages p
+where p.owner_id + 0 = $5 and p.repository > $2 and p.repository < $4 and {_FILLED}
+  and exists (select 1 from members m cross join grants g where {HELD} and {on(OWNER, "$5")})
+order by p.repository limit $3
+"""
+"""What a role on the owner $5 shows, in the order of names; `+ 0` leads away from another index."""
 
 
 def _covered(kind: int, resource: str) -> str:
@@ -154,7 +163,16 @@ class Catalog:
             return await read(LIST_COVERED_REPOSITORIES, account, last, size, who.token_id)
         if admin:
             return await read(LIST_ALL_REPOSITORIES, last, size)
-        return await read(LIST_REPOSITORIES, account, last, size)
+        found = {
+            row["repository"]: row for row in await read(LIST_REPOSITORIES, account, last, size)
+        }
+
+        async def owned(owner_id: int, low: str, high: str) -> Sequence[Row]:
+            return await read(LIST_OWNED_REPOSITORIES, account, low, size, high, owner_id)
+
+        rows = await read_owned(self._database, account, (last, END), size, owned)
+        found |= {row["repository"]: row for row in rows}
+        return [found[name] for name in sorted(found)[:size]]
 
     async def referrers(
         self,

@@ -4,7 +4,7 @@ What is open to the caller is read in the order of an index, what its roles show
 a page costs what is on it and what the caller has, whatever the total (registry/catalog.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
@@ -148,6 +148,7 @@ END = "\U0010ffff"
 MOST_NUMBERED = 10_000
 _Asked = tuple[int, int, str, str, str, int, int]
 """$1 to $7."""
+ReadOwned = Callable[[int, str, str], Awaitable[Sequence[Row]]]
 NO_PROJECT = -1
 """A project that nothing is linked to."""
 
@@ -196,16 +197,13 @@ class PackageLists:
         return [found[name] for name in sorted(found)[:limit]]
 
     async def _owned(self, page: _Asked) -> Sequence[Row]:
-        """Return what roles on owners show, owner by owner: names begin with theirs."""
         account, token, first, end, chosen, seen, limit = page
-        owned: list[Row] = []
-        owners = await self._database.fetch(LIST_OWNERS, account)
-        for owner in sorted(owners, key=lambda row: f"{row['name']}/"):  # '-' is less than '/'
-            low, high = max(first, f"{owner['name']}/"), min(end, f"{owner['name']}0")
-            if low < high and len(owned) < limit:
-                of_owner = (account, token, low, high, chosen, seen, limit, owner["id"])
-                owned += await self._database.fetch(LIST_OWNED, *of_owner)
-        return owned
+
+        async def read(owner_id: int, low: str, high: str) -> Sequence[Row]:
+            of_owner = (account, token, low, high, chosen, seen, limit, owner_id)
+            return await self._database.fetch(LIST_OWNED, *of_owner)
+
+        return await read_owned(self._database, account, (first, end), limit, read)
 
     async def numbered(
         self, who: Principal, filters: Filters, skip: int, size: int, *, most: bool = False
@@ -248,3 +246,19 @@ class PackageLists:
         owner, name = split_path(path)
         row = await self._database.fetch_one(FIND_PROJECT_ID, owner, name.lower())
         return NO_PROJECT if row is None else row["id"]
+
+
+async def read_owned(
+    database: Database, account_id: int, between: tuple[str, str], limit: int, read: ReadOwned
+) -> list[Row]:
+    """Return what roles on owners show, owner by owner: the names of packages begin with theirs.
+
+    `between` are the name to go on after and the end; `read` returns a page of one owner's.
+    """
+    found: list[Row] = []
+    owners = await database.fetch(LIST_OWNERS, account_id)
+    for owner in sorted(owners, key=lambda row: f"{row['name']}/"):  # '-' is less than '/'
+        low, high = max(between[0], f"{owner['name']}/"), min(between[1], f"{owner['name']}0")
+        if low < high and len(found) < limit:
+            found += await read(owner["id"], low, high)
+    return found
