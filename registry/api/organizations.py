@@ -103,26 +103,24 @@ class OrganizationsApi:
 
     async def get(self, call: Call) -> Organization:
         """Show an organization."""
-        return await self._show(call.values["owner"])
+        return await self._show(call.at.owner)
 
     async def members(self, call: Call) -> Page[Member]:
         """List who belongs to an organization, by name."""
         paging: Paging = call.query
-        rows = await self._organizations.members(call.values["owner"], paging.after, paging.n + 1)
+        rows = await self._organizations.members(call.at.owner, paging.after, paging.n + 1)
         return page_of(rows, paging.n, "name", lambda row: Member(row["name"], _word(row["role"])))
 
     async def add(self, call: Call) -> Member:
         """Make a user a member, or an owner."""
         new, name = await call.read(NewMember), call.values["member"].lower()
         owner = new.role == "owner"
-        await self._organizations.add(call.who, call.values["owner"], name, owner=owner)
+        await self._organizations.add(call.who, call.at.owner, name, owner=owner)
         return Member(name, new.role)
 
     async def remove(self, call: Call) -> None:
         """End a membership."""
-        await self._organizations.remove(
-            call.who, call.values["owner"], call.values["member"].lower()
-        )
+        await self._organizations.remove(call.who, call.at.owner, call.values["member"].lower())
 
     async def _show(self, name: str) -> Organization:
         found = await self._accounts.get(name.lower(), "organization")

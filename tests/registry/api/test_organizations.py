@@ -37,6 +37,14 @@ async def test_members_come_and_go(world: World, stranger: Client) -> None:
     assert (await stranger.get(ACME)).status_code == 404
 
 
+async def test_an_organization_is_meant_whatever_the_case_of_its_name(world: World) -> None:
+    owner, loud = world.client("owner"), f"{ORGANIZATIONS}/ACME"
+    assert (await owner.put(f"{loud}/members/STRANGER", json={})).json()["user"] == "stranger"
+    for path in ("", "/members"):
+        assert (await owner.get(loud + path)).json() == (await owner.get(ACME + path)).json()
+    assert (await owner.delete(f"{loud}/members/Stranger")).status_code == 204
+
+
 async def test_hidden_and_unknown_are_one_answer(world: World, stranger: Client) -> None:
     for who, status in ((stranger, 404), (world.client(""), 401)):
         hidden = await who.get(ACME, headers={"X-Request-Id": "a" * 16})
