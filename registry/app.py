@@ -26,8 +26,8 @@ from auth.signing_keys import SigningKeys
 from auth.teams import Teams
 from auth.tokens import Tokens
 from registry.api.caller import document
-from registry.api.of_accounts import OfAccounts
-from registry.api.of_packages import OfPackages
+from registry.api.of_accounts import account_operations
+from registry.api.of_packages import package_operations
 from registry.audit import Audit
 from registry.background import GarbageCollection, holder
 from registry.blobs import Blobs
@@ -38,7 +38,7 @@ from registry.deletion import Deletion
 from registry.dispatch import Dispatch, render_site_error
 from registry.gc import Collector
 from registry.github.errors import GITHUB
-from registry.github.operations import OfGitHub
+from registry.github.operations import github_operations
 from registry.health import Health
 from registry.instruments import NONE, Instruments, open_tracing
 from registry.leases import Leases
@@ -56,7 +56,7 @@ from registry.reflection import PATH as REFLECTION
 from registry.reflection import Reflection
 from registry.requests import Exchanges, log_exchange
 from registry.rest.names import check_names
-from registry.rest.operation import Operation, Part
+from registry.rest.operation import Operation
 from registry.rest.problem import render_failed, render_problem
 from registry.rest.surface import Authenticate, Dialect, RestSurface
 from registry.restoration import Restoration
@@ -272,28 +272,21 @@ def build_api(
     Without `sign_ins` passwords are not counted, without `limits` nothing is: for a caller in this
     process.
     """
+    config = services.config
     sign_ins = sign_ins or SignInLimits(Debts.alone(), Debts.alone(), 0, 0)
     limits = limits or RateLimits(Debts.alone(), 0, 0)
-    operations = _operations(services, sign_ins, limits)
+    operations = [
+        *account_operations(services, sign_ins, lambda name: forget_first_login(config, name)),
+        *package_operations(services),
+    ]
     operations = [*operations, document(operations, version("packhouse"))]
     problems = Dialect(render_problem, render_failed, check_names)
-    return _rest(services, operations, authenticate, sign_ins, problems)
+    return _rest(services, operations, authenticate, sign_ins, limits, problems)
 
 
 def _build_github(services: Services, sign_ins: SignInLimits, limits: RateLimits) -> RestSurface:
-    of_github = OfGitHub(
-        database=services.database,
-        permissions=services.permissions,
-        places=services.places,
-        packages=services.packages,
-        deletion=services.deletion,
-        restoration=services.restoration,
-        retention=services.collector.retention,
-        limits=limits,
-        clock=services.clock,
-    )
-    dialect, authenticate = GITHUB, services.authenticator.authenticate
-    return _rest(services, of_github.operations(), authenticate, sign_ins, dialect)
+    authenticate = services.authenticator.authenticate
+    return _rest(services, github_operations(services), authenticate, sign_ins, limits, GITHUB)
 
 
 def _rest(
@@ -301,56 +294,19 @@ def _rest(
     operations: list[Operation],
     authenticate: Authenticate,
     sign_ins: SignInLimits,
+    limits: RateLimits,
     dialect: Dialect,
 ) -> RestSurface:
     return RestSurface(
         operations,
         authenticate,
         sign_ins.door,
+        limits,
         services.permissions,
         services.places,
         dialect,
         services.config.public_url,
         services.config.idle_seconds,
-    )
-
-
-def _operations(services: Services, sign_ins: SignInLimits, limits: RateLimits) -> list[Operation]:
-    parts: list[Part] = [_of_accounts(services, sign_ins), _of_packages(services, limits)]
-    return [operation for part in parts for operation in part.operations()]
-
-
-def _of_accounts(services: Services, sign_ins: SignInLimits) -> OfAccounts:
-    return OfAccounts(
-        database=services.database,
-        accounts=services.accounts,
-        organizations=services.organizations,
-        teams=services.teams,
-        projects=services.projects,
-        tokens=services.tokens,
-        authenticator=services.authenticator,
-        permissions=services.permissions,
-        places=services.places,
-        audit=services.audit,
-        sign_ins=sign_ins,
-        signed_in=lambda name: forget_first_login(services.config, name),
-        clock=services.clock,
-    )
-
-
-def _of_packages(services: Services, limits: RateLimits) -> OfPackages:
-    return OfPackages(
-        database=services.database,
-        store=services.store,
-        permissions=services.permissions,
-        places=services.places,
-        packages=services.packages,
-        manifests=services.manifests,
-        deletion=services.deletion,
-        restoration=services.restoration,
-        retention=services.collector.retention,
-        limits=limits,
-        clock=services.clock,
     )
 
 

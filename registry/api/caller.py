@@ -39,7 +39,6 @@ class CallerApi:
 
     def __init__(self, permissions: Permissions) -> None:
         self._permissions = permissions
-        self._document = b""
 
     def operations(self) -> list[Operation]:
         """Return what this part of the API answers."""

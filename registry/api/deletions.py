@@ -3,7 +3,7 @@
 import msgspec
 
 from registry.api.owners import Time, time_of
-from registry.api.packages import PACKAGE, judged
+from registry.api.packages import PACKAGE
 from registry.packages import Packages
 from registry.rest.needs import RESTORE_PACKAGE
 from registry.rest.operation import Call, NumberPaging, Operation, Page
@@ -62,7 +62,7 @@ class DeletionsApi:
 
     async def restore_package(self, call: Call) -> RestoredContent:
         """Restore a package."""
-        name = str(judged(call).repository)
+        name = str(call.access.repository)
         deletion_id = await self._packages.deletion_of(name)
         return show_restored(await self._restoration.restore(call.who, name, deletion_id))
 
@@ -70,14 +70,14 @@ class DeletionsApi:
         """List deletions."""
         paging: NumberPaging = call.query
         found = await self._restoration.list(
-            str(judged(call).repository), paging.after, paging.n + 1
+            str(call.access.repository), paging.after, paging.n + 1
         )
         more = str(found[paging.n - 1].id) if len(found) > paging.n else None
         return Page([_show(deletion) for deletion in found[: paging.n]], more)
 
     async def restore(self, call: Call) -> RestoredContent:
         """Undo a deletion."""
-        name, deletion_id = str(judged(call).repository), call.number("id")
+        name, deletion_id = str(call.access.repository), call.number("id")
         return show_restored(await self._restoration.restore(call.who, name, deletion_id))
 
 

@@ -106,9 +106,7 @@ class PackageGrantsApi(OwnerGrantsApi):
 
     def resource(self, call: Call) -> tuple[int, int]:
         """Return kind and id of what was judged."""
-        if call.package is None:
-            raise RuntimeError("this operation names no package")
-        return PACKAGE, call.package.package_id or 0
+        return PACKAGE, call.package_id
 
 
 def _grant(row: Row) -> Grant:

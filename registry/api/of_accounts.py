@@ -1,6 +1,7 @@
 """The operations on people and what belongs to them, over the services they need."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from auth.accounts import Accounts
 from auth.authenticate import Authenticator
@@ -28,41 +29,53 @@ from storage.clock import Clock
 from storage.database import Database
 
 
-class OfAccounts:
-    """Gives each part its services. `signed_in` is told the name of who used his password."""
+class Services(Protocol):
+    """What these operations are made of."""
 
-    def __init__(
-        self,
-        database: Database,
-        accounts: Accounts,
-        organizations: Organizations,
-        teams: Teams,
-        projects: Projects,
-        tokens: Tokens,
-        authenticator: Authenticator,
-        permissions: Permissions,
-        places: Places,
-        audit: Audit,
-        sign_ins: SignInLimits,
-        signed_in: Callable[[str], None],
-        clock: Clock,
-    ) -> None:
-        users = Users(database, accounts, authenticator, clock)
-        making = TokenMaking(database, accounts, projects, tokens, permissions, places, clock)
-        self._parts: list[Part] = [
-            CallerApi(permissions),
-            UsersApi(accounts, users, sign_ins.attempt, signed_in),
-            OwnersApi(accounts),
-            OrganizationsApi(accounts, organizations, places),
-            TeamsApi(teams),
-            ProjectsApi(projects),
-            OwnerGrantsApi(accounts),
-            ProjectGrantsApi(accounts),
-            PackageGrantsApi(accounts),
-            TokensApi(accounts, making, tokens, signed_in),
-            AuditApi(audit),
-        ]
+    @property
+    def database(self) -> Database: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def accounts(self) -> Accounts: ...
+    @property
+    def organizations(self) -> Organizations: ...
+    @property
+    def teams(self) -> Teams: ...
+    @property
+    def projects(self) -> Projects: ...
+    @property
+    def tokens(self) -> Tokens: ...
+    @property
+    def authenticator(self) -> Authenticator: ...
+    @property
+    def permissions(self) -> Permissions: ...
+    @property
+    def places(self) -> Places: ...
+    @property
+    def audit(self) -> Audit: ...
 
-    def operations(self) -> list[Operation]:
-        """Return what this part of the API answers."""
-        return [operation for part in self._parts for operation in part.operations()]
+
+def account_operations(
+    services: Services, sign_ins: SignInLimits, signed_in: Callable[[str], None]
+) -> list[Operation]:
+    """Return the operations; `signed_in` is told the name of who used his password."""
+    database, clock, accounts = services.database, services.clock, services.accounts
+    projects, tokens = services.projects, services.tokens
+    permissions, places = services.permissions, services.places
+    users = Users(database, accounts, services.authenticator, clock)
+    making = TokenMaking(database, accounts, projects, tokens, permissions, places, clock)
+    parts: list[Part] = [
+        CallerApi(permissions),
+        UsersApi(accounts, users, sign_ins.attempt, signed_in),
+        OwnersApi(accounts),
+        OrganizationsApi(accounts, services.organizations, places),
+        TeamsApi(services.teams),
+        ProjectsApi(projects),
+        OwnerGrantsApi(accounts),
+        ProjectGrantsApi(accounts),
+        PackageGrantsApi(accounts),
+        TokensApi(accounts, making, tokens, signed_in),
+        AuditApi(services.audit),
+    ]
+    return [operation for part in parts for operation in part.operations()]

@@ -1,6 +1,6 @@
 """The parts of the API that are about packages, put together."""
 
-from dataclasses import dataclass
+from typing import Protocol
 
 from auth.permissions import Permissions
 from auth.places import Places
@@ -12,16 +12,15 @@ from registry.api.tags import TagsApi
 from registry.api.versions import VersionsApi
 from registry.deletion import Deletion
 from registry.explain import Explainer
+from registry.gc import Collector
 from registry.manifest_store import ManifestStore
 from registry.package_changes import PackageChanges
 from registry.package_lists import PackageLists
 from registry.packages import Packages
 from registry.preview import Preview
-from registry.rate_limits import RateLimits
 from registry.renaming import Renaming
-from registry.rest.operation import Operation
+from registry.rest.operation import Operation, Part
 from registry.restoration import Restoration
-from registry.retention import Retention
 from registry.search import Search
 from registry.tagging import Tagging
 from registry.versions import Versions
@@ -30,39 +29,45 @@ from storage.clock import Clock
 from storage.database import Database
 
 
-@dataclass(frozen=True, slots=True)
-class OfPackages:
-    """What the operations on packages need; each part is made of some of it."""
+class Services(Protocol):
+    """What these operations are made of."""
 
-    database: Database
-    store: BlobStore
-    permissions: Permissions
-    places: Places
-    packages: Packages
-    manifests: ManifestStore
-    deletion: Deletion
-    restoration: Restoration
-    retention: Retention
-    limits: RateLimits
-    clock: Clock
+    @property
+    def database(self) -> Database: ...
+    @property
+    def store(self) -> BlobStore: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def permissions(self) -> Permissions: ...
+    @property
+    def places(self) -> Places: ...
+    @property
+    def packages(self) -> Packages: ...
+    @property
+    def manifests(self) -> ManifestStore: ...
+    @property
+    def deletion(self) -> Deletion: ...
+    @property
+    def restoration(self) -> Restoration: ...
+    @property
+    def collector(self) -> Collector: ...
 
-    def operations(self) -> list[Operation]:
-        """Return what these parts of the API answer."""
-        database, packages, limits, clock = self.database, self.packages, self.limits, self.clock
-        versions = Versions(database, self.retention, clock)
-        preview = Preview(database, self.store, self.retention, clock)
-        parts = (
-            PackagesApi(
-                packages,
-                PackageLists(database, self.permissions),
-                PackageChanges(database, self.places, clock),
-                Renaming(database, clock),
-                limits,
-            ),
-            VersionsApi(versions, self.deletion, self.restoration, limits),
-            TagsApi(packages, Tagging(database, self.manifests), self.deletion, limits),
-            DeletionsApi(packages, self.restoration),
-            SearchApi(Search(database, self.permissions)),
-            CleaningApi(Explainer(database, self.retention), preview),
-        )
-        return [operation for part in parts for operation in part.operations()]
+
+def package_operations(services: Services) -> list[Operation]:
+    """Return the operations."""
+    database, clock, packages = services.database, services.clock, services.packages
+    deletion, restoration = services.deletion, services.restoration
+    retention = services.collector.retention
+    lists = PackageLists(database, services.permissions)
+    changes = PackageChanges(database, services.places, clock)
+    preview = Preview(database, services.store, retention, clock)
+    parts: list[Part] = [
+        PackagesApi(packages, lists, changes, Renaming(database, clock)),
+        VersionsApi(Versions(database, retention, clock), deletion, restoration),
+        TagsApi(packages, Tagging(database, services.manifests), deletion),
+        DeletionsApi(packages, restoration),
+        SearchApi(Search(database, services.permissions)),
+        CleaningApi(Explainer(database, retention), preview),
+    ]
+    return [operation for part in parts for operation in part.operations()]

@@ -4,13 +4,11 @@ from typing import Annotated
 
 import msgspec
 
-from auth.permissions import Access
 from auth.principals import Visibility
 from registry.api.owners import VISIBILITIES, OwnerName, Time, VisibilityWord, time_of
 from registry.package_changes import Change, PackageChanges
 from registry.package_lists import Filters, PackageLists
 from registry.packages import Packages
-from registry.rate_limits import RateLimits
 from registry.renaming import Renaming
 from registry.rest.names import COMPONENT, PROJECT, WORD
 from registry.rest.needs import ANYBODY, CHANGE_PACKAGE, DELETE_PACKAGE, READ_PACKAGE, SITE
@@ -91,13 +89,11 @@ class PackagesApi:
         lists: PackageLists,
         changes: PackageChanges,
         renaming: Renaming,
-        limits: RateLimits,
     ) -> None:
         self._packages = packages
         self._lists = lists
         self._changes = changes
         self._renaming = renaming
-        self._limits = limits
 
     def operations(self) -> list[Operation]:
         """Return what this part of the API answers."""
@@ -141,11 +137,11 @@ class PackagesApi:
 
     async def get(self, call: Call) -> Package:
         """Show a package, by a name that it had before as well."""
-        return show_package(await self._lists.find(call.who, id_of(call)))
+        return show_package(await self._lists.find(call.who, call.package_id))
 
     async def change(self, call: Call) -> Package:
         """Change a package."""
-        body, access = await call.read(PackageChange), judged(call)
+        body, access = await call.read(PackageChange), call.access
         project = body.project or "" if body.project is not msgspec.UNSET else None
         change = Change(
             owner=body.owner if body.owner is not msgspec.UNSET else None,
@@ -156,39 +152,23 @@ class PackagesApi:
             ),
         )
         await self._changes.change(call.who, access, change)
-        return show_package(await self._lists.find(call.who, id_of(call)))
+        return show_package(await self._lists.find(call.who, call.package_id))
 
     async def delete(self, call: Call) -> DeletedPackage:
         """Delete a package."""
-        self._limits.write(call.who)
-        done = await self._packages.delete(call.who, str(judged(call).repository))
+        done = await self._packages.delete(call.who, str(call.access.repository))
         return DeletedPackage(done.id, done.manifests, done.tags, done.complete)
 
     async def aliases(self, call: Call) -> Page[str]:
         """List names a package had before."""
         paging: Paging = call.query
-        rows = await self._renaming.aliases(id_of(call), paging.after, paging.n + 1)
+        rows = await self._renaming.aliases(call.package_id, paging.after, paging.n + 1)
         return page_of([{"name": name} for name in rows], paging.n, "name", lambda row: row["name"])
 
     async def release(self, call: Call) -> None:
         """Free a name."""
-        name = f"{call.values['owner']}/{call.values['package']}"
+        name = f"{call.values['owner'].lower()}/{call.values['package']}"
         await self._renaming.release(call.who, name)
-
-
-def judged(call: Call) -> Access:
-    """Return the caller's access to the package in the path."""
-    if call.package is None:
-        raise RuntimeError("this operation names no package")
-    return call.package
-
-
-def id_of(call: Call) -> int:
-    """Return the id of the package in the path, which is there."""
-    package_id = judged(call).package_id
-    if package_id is None:
-        raise RuntimeError("this operation is for packages that are there")
-    return package_id
 
 
 def visibility_of(word: VisibilityWord | None) -> Visibility | None:

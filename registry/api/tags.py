@@ -5,11 +5,10 @@ from typing import Annotated
 import msgspec
 
 from registry.api.owners import Time
-from registry.api.packages import PACKAGE, id_of, judged
+from registry.api.packages import PACKAGE
 from registry.deletion import Deletion
 from registry.manifest_store import unknown
 from registry.packages import Packages
-from registry.rate_limits import RateLimits
 from registry.rest.names import DIGEST
 from registry.rest.needs import DELETE_PACKAGE, PUSH_PACKAGE, READ_PACKAGE
 from registry.rest.operation import Call, NumberPaging, Operation, Page, Paging
@@ -50,13 +49,10 @@ class TagChange(msgspec.Struct, frozen=True):
 class TagsApi:
     """The operations."""
 
-    def __init__(
-        self, packages: Packages, tagging: Tagging, deletion: Deletion, limits: RateLimits
-    ) -> None:
+    def __init__(self, packages: Packages, tagging: Tagging, deletion: Deletion) -> None:
         self._packages = packages
         self._tagging = tagging
         self._deletion = deletion
-        self._limits = limits
 
     def operations(self) -> list[Operation]:
         """Return what this part of the API answers."""
@@ -83,7 +79,7 @@ class TagsApi:
     async def list(self, call: Call) -> Page[Tag]:
         """List tags by name."""
         paging: Paging = call.query
-        rows = await self._packages.tags(id_of(call), paging.after, paging.n + 1)
+        rows = await self._packages.tags(call.package_id, paging.after, paging.n + 1)
         return page_of(rows, paging.n, "name", _show)
 
     async def get(self, call: Call) -> Tag:
@@ -93,28 +89,28 @@ class TagsApi:
     async def move(self, call: Call) -> Tag:
         """Move a tag, as a push of the manifest would."""
         new, tag = await call.read(NewTag), parse_tag(call.values["tag"])
-        self._limits.write(call.who, completes=True)
         digest = Digest.parse(new.digest)
-        await self._tagging.move(call.who, judged(call).repository, tag, digest)
+        await self._tagging.move(call.who, call.access.repository, tag, digest)
         return await self._find(call)
 
     async def delete(self, call: Call) -> None:
         """Delete a tag."""
-        self._limits.write(call.who)
         tag = parse_tag(call.values["tag"])
-        await self._deletion.delete_tag(call.who, judged(call).repository, tag)
+        await self._deletion.delete_tag(call.who, call.access.repository, tag)
 
     async def history(self, call: Call) -> Page[TagChange]:
         """Say who moved a tag when."""
         paging, tag = call.query, parse_tag(call.values["tag"])
-        rows = await self._packages.history(id_of(call), tag, paging.after or 2**62, paging.n + 1)
+        rows = await self._packages.history(
+            call.package_id, tag, paging.after or 2**62, paging.n + 1
+        )
         return page_of(rows, paging.n, "id", _change)
 
     async def _find(self, call: Call) -> Tag:
         tag = parse_tag(call.values["tag"])
-        row = await self._packages.tag(id_of(call), tag)
+        row = await self._packages.tag(call.package_id, tag)
         if row is None:
-            raise unknown(judged(call).repository, tag)
+            raise unknown(call.access.repository, tag)
         return _show(row)
 
 

@@ -4,10 +4,9 @@ import msgspec
 
 from registry.api.deletions import RestoredContent, show_restored
 from registry.api.owners import Time, time_of
-from registry.api.packages import PACKAGE, id_of, judged
+from registry.api.packages import PACKAGE
 from registry.deletion import Deletion
 from registry.manifest_store import unknown
-from registry.rate_limits import RateLimits
 from registry.rest.needs import DELETE_PACKAGE, READ_PACKAGE
 from registry.rest.operation import Call, NumberPaging, Operation, Page
 from registry.restoration import Restoration
@@ -53,13 +52,10 @@ class DeletionPlan(msgspec.Struct, frozen=True):
 class VersionsApi:
     """The operations."""
 
-    def __init__(
-        self, versions: Versions, deletion: Deletion, restoration: Restoration, limits: RateLimits
-    ) -> None:
+    def __init__(self, versions: Versions, deletion: Deletion, restoration: Restoration) -> None:
         self._versions = versions
         self._deletion = deletion
         self._restoration = restoration
-        self._limits = limits
 
     def operations(self) -> list[Operation]:
         """Return what this part of the API answers."""
@@ -89,7 +85,9 @@ class VersionsApi:
         """List versions."""
         query: VersionsQuery = call.query
         before = query.after or 2**62
-        found = await self._versions.list(id_of(call), before, query.n + 1, deleted=query.deleted)
+        found = await self._versions.list(
+            call.package_id, before, query.n + 1, deleted=query.deleted
+        )
         more = str(found[query.n - 1].id) if len(found) > query.n else None
         return Page([_show(version) for version in found[: query.n]], more)
 
@@ -99,20 +97,19 @@ class VersionsApi:
 
     async def delete(self, call: Call) -> None:
         """Delete a version."""
-        self._limits.write(call.who)
         digest = Digest.parse(call.values["digest"])
-        await self._deletion.delete_manifest(call.who, judged(call).repository, digest)
+        await self._deletion.delete_manifest(call.who, call.access.repository, digest)
 
     async def plan(self, call: Call) -> DeletionPlan:
         """Say what would be deleted."""
         digest = Digest.parse(call.values["digest"])
-        plan = await self._deletion.plan(call.who, judged(call).repository, digest)
+        plan = await self._deletion.plan(call.who, call.access.repository, digest)
         return DeletionPlan(list(plan.digests), list(plan.tags))
 
     async def restore(self, call: Call) -> RestoredContent:
         """Restore a version."""
         version = await self._find(call, deleted=True)
-        name = str(judged(call).repository)
+        name = str(call.access.repository)
         if version.deletion_id is None:
             raise RuntimeError("a deleted version belongs to no deletion")
         restored = await self._restoration.restore(call.who, name, version.deletion_id)
@@ -120,9 +117,9 @@ class VersionsApi:
 
     async def _find(self, call: Call, *, deleted: bool) -> Version:
         digest = Digest.parse(call.values["digest"])
-        version = await self._versions.find(id_of(call), digest, deleted=deleted)
+        version = await self._versions.find(call.package_id, digest, deleted=deleted)
         if version is None:
-            raise unknown(judged(call).repository, digest)
+            raise unknown(call.access.repository, digest)
         return version
 
 

@@ -16,7 +16,6 @@ from registry.github.pages import Numbered, Window, answer
 from registry.owned_packages import OwnedPackages, Owner, PackageFacts
 from registry.package_lists import Filters
 from registry.packages import Packages
-from registry.rate_limits import RateLimits
 from registry.rest.needs import (
     ANYBODY,
     DELETE_PACKAGE,
@@ -81,7 +80,6 @@ class PackagesApi:
         versions: Versions,
         deletion: Deletion,
         restoration: Restoration,
-        limits: RateLimits,
     ) -> None:
         self._door = door
         self._owned = owned
@@ -89,7 +87,6 @@ class PackagesApi:
         self._versions = versions
         self._deletion = deletion
         self._restoration = restoration
-        self._limits = limits
 
     def operations(self) -> list[Operation]:
         """Return what this door answers."""
@@ -146,7 +143,6 @@ class PackagesApi:
     async def delete(self, call: Call) -> None:
         """Delete a package and all it holds."""
         package = await self._package(call)
-        self._limits.write(call.who)
         await self._packages.delete(call.who, package.repository)
 
     async def restore(self, call: Call) -> None:
@@ -154,7 +150,6 @@ class PackagesApi:
         package = await self._package(call)
         if package.deletion_id is None:
             raise NotFound(f"{package.repository} is not deleted, or can no longer be restored")
-        self._limits.write(call.who)
         await self._restoration.restore(call.who, package.repository, package.deletion_id)
 
     async def versions(self, call: Call) -> Response:
@@ -183,7 +178,6 @@ class PackagesApi:
         """Delete a version, with what exists only because of it."""
         package = await self._package(call)
         version = await self._version(call, package, deleted=False)
-        self._limits.write(call.who)
         repository = parse_repository(package.repository)
         await self._deletion.delete_manifest(call.who, repository, Digest(version.digest))
 
@@ -193,7 +187,6 @@ class PackagesApi:
         version = await self._version(call, package, deleted=True)
         if version.deletion_id is None:
             raise RuntimeError("a deleted version belongs to no deletion")
-        self._limits.write(call.who)
         await self._restoration.restore(call.who, package.repository, version.deletion_id)
 
     async def conflicts(self, call: Call) -> Sequence[Any]:
@@ -211,9 +204,7 @@ class PackagesApi:
 
     async def _package(self, call: Call) -> PackageFacts:
         """Return the package that was judged. Raises NotFound for one of another format."""
-        if call.package is None:
-            raise RuntimeError("this operation names no package")
-        package_id, name = call.package.package_id, str(call.package.repository)
+        package_id, name = call.access.package_id, str(call.access.repository)
         if package_id is None:
             package_id = (await self._packages.get(name))["id"]
         package = await self._owned.package(call.who, package_id)

@@ -71,6 +71,20 @@ class Call:
             raise RuntimeError("this operation names no owner and no project")
         return self.place
 
+    @property
+    def access(self) -> Access:
+        """What the caller may do with the package that was judged."""
+        if self.package is None:
+            raise RuntimeError("this operation names no package")
+        return self.package
+
+    @property
+    def package_id(self) -> int:
+        """The id of the package that was judged, which is there."""
+        if self.access.package_id is None:
+            raise RuntimeError("this operation is for packages that are there")
+        return self.access.package_id
+
     def number(self, name: str) -> int:
         """Return a parameter of the path that is the id of a row."""
         return int(self.values[name])

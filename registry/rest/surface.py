@@ -18,11 +18,12 @@ from starlette.types import Receive, Scope, Send
 from auth.errors import NameUnknown, NotSignedIn
 from auth.permissions import Access, Permissions
 from auth.places import Place, Places
-from auth.principals import Principal
+from auth.principals import Action, Principal
 from registry.body import Body
 from registry.oci.call import base_url
 from registry.oci.surface import content_length
 from registry.paths import check_path
+from registry.rate_limits import RateLimits
 from registry.repositories import CONTAINER
 from registry.requests import Exchange, exchange_of
 from registry.rest.needs import FOR_ALL, Need, On
@@ -70,7 +71,8 @@ class RestSurface:
         self,
         operations: Sequence[Operation],
         authenticate: Authenticate,
-        limit: Limit,
+        sign_ins: Limit,
+        limits: RateLimits,
         permissions: Permissions,
         places: Places,
         dialect: Dialect,
@@ -79,7 +81,8 @@ class RestSurface:
     ) -> None:
         self.operations = tuple(operations)
         self._authenticate = authenticate
-        self._limit = limit
+        self._sign_ins = sign_ins
+        self._limits = limits
         self._permissions = permissions
         self._places = places
         self._dialect = dialect
@@ -105,7 +108,7 @@ class RestSurface:
             async def answer(_: Request) -> Response:
                 return await self._run(operation, values, scope, receive)
 
-            answering = self._limit(answer) if operation.door else answer
+            answering = self._sign_ins(answer) if operation.door else answer
             return await answering(Request(scope))
         except PackhouseError as error:
             return self._dialect.error(error, exchange)
@@ -135,6 +138,7 @@ class RestSurface:
         headers, exchange = Headers(scope=scope), exchange_of(scope)
         who = await self._who(operation, headers, exchange, scope)
         judged = await self._judge(operation.need, who, values)
+        self._count(operation, who)
         call = Call(
             who=who,
             values=values,
@@ -163,6 +167,11 @@ class RestSurface:
         if who.anonymous and (operation.need.own or operation.need.on not in FOR_ALL):
             raise NotSignedIn("sign in with a token")
         return replace(who, address=exchange.client, request_id=exchange.id)
+
+    def _count(self, operation: Operation, who: Principal) -> None:
+        """Count a change of a package, as one under /v2 is. Raises TooManyRequests."""
+        if operation.need.on is On.PACKAGE and operation.method != "GET":
+            self._limits.write(who, completes=operation.need.action is Action.PUSH)
 
     async def _judge(
         self, need: Need, who: Principal, values: Mapping[str, str]

@@ -149,7 +149,7 @@ async def test_a_package_is_shown_by_any_of_its_names(world: World, writer: Clie
     assert aliases.json() == {"items": ["acme/deep/er"], "next": None}
     again = await owner.patch(f"{PACKAGES}/acme/deep%2Fer", json={"visibility": "public"})
     problem(again, 403, "name-moved", "acme/flat now")
-    release = "/api/v1/aliases/acme/deep%2Fer"
+    release = "/api/v1/aliases/Acme/deep%2Fer"
     problem(await owner.delete(release), 403, "denied", "no administrator of this site")
     admin = world.client("admin")
     assert (await admin.delete(release)).status_code == 204

@@ -152,6 +152,21 @@ async def test_what_is_written_here_counts_as_a_write(
     assert int(refused.headers["retry-after"]) > 0
 
 
+async def test_a_change_of_a_package_counts_as_a_write(world: World, writer: Client) -> None:
+    await writer.push_image("acme/app", "v1")
+    await world.client("owner").delete(APP)
+    await world.reconfigure(writes_per_minute=1)
+    owner, restore = world.client("owner"), f"{APP}/restore"
+    assert (await owner.post(restore)).status_code == 200
+    for answer in (
+        await owner.post(restore),
+        await owner.patch(APP, json={"visibility": "public"}),
+        await owner.put(f"{APP}/grants/reader", json={"role": "write"}),
+    ):
+        problem(answer, 429, "too-many-requests", "owner is 1 write")
+    assert (await owner.get(APP)).json()["visibility"] == "private"
+
+
 async def test_ten_clients_move_and_delete_one_tag_at_once(world: World, writer: Client) -> None:
     pushed = [await writer.push_image("acme/app", f"v{n}", b"%d" % n) for n in range(2)]
     tag = f"{APP}/tags/v0"
