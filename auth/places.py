@@ -97,9 +97,11 @@ class Places:
         if not may and who.anonymous:
             raise NotSignedIn(f"sign in to see {words}")
         if not may and action is not Action.PULL:
+            verb = "administer" if action is Action.ADMINISTER else f"{action.wire_name} to"
             raise Denied(
-                f"{who.name} may not administer {words}: that takes the role admin, and a token "
-                "with the scope 'admin' and no limits that leave it out"
+                f"{who.name} may not {verb} {words}: that takes the role "
+                f"{action.role.name.lower()}, and a token with the scope "
+                f"'{(action.scope.name or '').lower()}' and no limits that leave it out"
             )
         if missing or not may:
             raise NotFound(f"{words} is not known, or you may not see it")

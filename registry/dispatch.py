@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from registry.headers import IndexedHeaders
 from registry.oci.errors import render_error
 from registry.paths import check_path
 from registry.reflection import PATH as REFLECTION
@@ -45,6 +46,7 @@ class Dispatch:
             return
         try:
             check_path(raw)
+            IndexedHeaders(scope).require_one("authorization")
         except PackhouseError as error:
             response = render_error(error, {}, exchange_of(scope))
             await response(scope, receive, sending)

@@ -83,6 +83,7 @@ class OciSurface:
         path = paths.OciPath(paths.BASE)
         try:
             check_path(scope["raw_path"])
+            headers.require_one("authorization")
             path = paths.parse_path(scope["raw_path"])
             exchange.route = paths.TEMPLATES[path.kind]
             return await self._route(scope, receive, headers, path)

@@ -20,6 +20,7 @@ from auth.permissions import Access, Permissions
 from auth.places import Place, Places
 from auth.principals import Action, Principal
 from registry.body import Body
+from registry.headers import IndexedHeaders
 from registry.oci.call import base_url
 from registry.oci.surface import content_length
 from registry.paths import check_path
@@ -135,7 +136,8 @@ class RestSurface:
     async def _run(
         self, operation: Operation, values: Mapping[str, str], scope: Scope, receive: Receive
     ) -> Response:
-        headers, exchange = Headers(scope=scope), exchange_of(scope)
+        headers, exchange = IndexedHeaders(scope), exchange_of(scope)
+        headers.require_one("authorization")
         who = await self._who(operation, headers, exchange, scope)
         judged = await self._judge(operation.need, who, values)
         self._count(operation, who)

@@ -205,7 +205,7 @@ async def test_visibility_and_link_are_changed_together(world: World, writer: Cl
     await world.services.accounts.grant(OPERATOR, PROJECT, widget, "stranger", Role.READ)
     for project in ("acme/widget", "acme/none"):
         refused = await world.client("stranger").patch(APP, json={"project": project})
-        problem(refused, 403, "denied", f"may not administer {project}")
+        problem(refused, 403, "denied", f"may not push to {project}")
     problem(await owner.patch(APP, json={"format": "npm"}), 400, "invalid", "format")
     problem(await writer.patch(APP, json={"visibility": "private"}), 403, "denied")
 
