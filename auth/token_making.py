@@ -21,6 +21,8 @@ from storage.names import parse_repository
 
 MOST_LIMITS = 100
 JOB_DEFAULT_SECONDS = 3600
+MOST_SECONDS = 36_525 * 86_400
+"""A century: what ends later has an end that cannot be written down, or none."""
 
 FIND_ENDABLE = f"""
 select x.id, x.account_id, x.parent_id, a.kind, u.is_admin,
@@ -128,6 +130,8 @@ class TokenMaking:
         end = wanted.ends_at if wanted.seconds is None else at + wanted.seconds * SECOND
         if end is not None and end <= at:
             raise Invalid("a token ends in the future")
+        if end is not None and end > at + MOST_SECONDS * SECOND:
+            raise Invalid("a token ends within a hundred years, or never")
         return end
 
     async def _limits(self, who: Principal, wanted: Wanted) -> list[tuple[int, int]]:

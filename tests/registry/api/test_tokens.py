@@ -285,3 +285,12 @@ async def test_a_token_that_ends_meanwhile_leaves_none_behind(world: World) -> N
     assert {answer.status_code for answer in answers} <= {201, 401}
     live = (await writer.get(WRITER)).json()["items"]
     assert [item["parent"] for item in live] == [None]
+
+
+async def test_an_end_that_cannot_be_written_is_refused(world: World, widget: int) -> None:
+    for path, kind in ((WRITER, {}), (WIDGET, {"kind": "robot"})):
+        for end in ("9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z", "2150-01-01T00:00:00Z"):
+            body = {**kind, "expires_at": end}
+            refused = await world.client("admin").post(path.replace("writer", "admin"), json=body)
+            problem(refused, 400, "invalid", "within a hundred years")
+    assert (await world.client("admin").get(WIDGET)).status_code == 200
