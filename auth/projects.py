@@ -239,11 +239,13 @@ class Projects:
         Raises NameInvalid, NotFound.
         """
         project_id, path = await self._find(path)
-        owner_name, name = split_path(path)
+        owner_name, _ = split_path(path)
         owner = await self._accounts.get(owner_name)
-        robot, at = f"{owner_name}+{name.lower()}", self._clock()
+        at = self._clock()
 
         async def work(tx: Transaction) -> int:
+            project = await _hold(tx, project_id, path)  # its name stays until the robot has it
+            robot = f"{owner_name}+{project['name'].lower()}"
             made = await tx.fetch_one(INSERT_ROBOT, robot, owner.id, at)
             row = await tx.fetch_one(FIND_ROBOT, robot)
             if row is None:
@@ -275,11 +277,21 @@ async def _open(
     return changed
 
 
+async def _hold(tx: Transaction, project_id: int, path: str) -> Row:
+    """Return a project, whose name and visibility stay until this transaction ends."""
+    row = await tx.fetch_one(HOLD_PROJECT, project_id)
+    if row is None:
+        raise NotFound(f"there is no project {path!r}")
+    return row
+
+
 async def _rename(
     tx: Transaction, who: Principal, project: tuple[int, str], name: str, at: int
 ) -> None:
     project_id, path = project
-    owner, old = split_path(path)
+    owner, _ = split_path(path)
+    # Somebody may have renamed it since: the robot has the name that the project has now.
+    old = (await _hold(tx, project_id, path))["name"]
     row = await tx.fetch_one(RENAME_PROJECT, project_id, name, name.lower())
     if row is None:
         raise Conflict(f"the project {owner}/{name} exists")

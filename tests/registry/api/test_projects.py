@@ -160,3 +160,23 @@ async def test_hidden_and_unknown_projects_are_one_answer(
         await alike(world, name, *(f"{path}/sources" for path in paths))
         await alike(world, name, *(f"{path}/sources/git.example%2Fx" for path in paths))
         await alike(world, name, *(f"{path}/tokens" for path in paths))
+
+
+async def test_a_robot_has_the_name_of_its_project_whoever_renames_that(world: World) -> None:
+    """Or the next project of the old name would get the robot, and with it these rights."""
+    owner = world.client("owner")
+    for number in range(4):
+        path = f"/api/v1/projects/acme/old{number}"
+        assert (await owner.post(OWNED, json={"name": f"old{number}"})).status_code == 201
+        answers = await asyncio.gather(
+            *(owner.post(f"{path}/tokens", json={"kind": "robot"}) for _ in range(4)),
+            *(owner.patch(path, json={"name": f"{new}{number}"}) for new in ("new", "other")),
+            *(owner.post(f"{path}/tokens", json={"kind": "robot"}) for _ in range(4)),
+        )
+        assert {answer.status_code for answer in answers} <= {200, 201, 404}
+    found = await world.rows(
+        "select r.folded_name, a.name from grants g join projects r on r.id = g.resource_id "
+        "join accounts a on a.id = g.grantee_id where g.resource_kind = 2 and a.kind = 'robot'"
+    )
+    assert {row["name"] for row in found} == {f"acme+{row['folded_name']}" for row in found}
+    assert len(found) == len({row["folded_name"] for row in found})
