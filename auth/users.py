@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from auth.accounts import DISABLE_ACCOUNT, ENABLE_ACCOUNT, Accounts
+from auth.accounts import DISABLE_ACCOUNT, ENABLE_ACCOUNT, END_SESSIONS, Accounts
 from auth.audit import note
 from auth.authenticate import Authenticator
 from auth.errors import NotSignedIn
@@ -60,15 +60,14 @@ class Users:
             raise Conflict("you would shut yourself out: ask another administrator of the site")
 
         async def work(tx: Transaction) -> None:
-            user = await tx.fetch_one(LOCK_USER, name)
-            if user is None:
-                raise NotFound(f"there is no user named {name!r}")
+            user = await _lock(tx, who, name)
             if admin is not None and admin != bool(user["is_admin"]):
                 await tx.execute(SET_ADMIN, user["id"], int(admin))
                 said = "site administrator" if admin else "no site administrator"
                 await note(tx, who, "user.admin", user["id"], name, at, said)
             if disabled is True and user["disabled_at"] is None:
                 await tx.execute(DISABLE_ACCOUNT, name, at)
+                await tx.execute(END_SESSIONS, user["id"])  # they come back with no enabling
                 await note(tx, who, "user.disable", user["id"], name, at)
             if disabled is False and user["disabled_at"] is not None:
                 await tx.execute(ENABLE_ACCOUNT, name)
@@ -100,3 +99,19 @@ class Users:
                 await self._authenticator.check_password(name, old)
         except NotSignedIn as error:
             raise Denied("the old password is wrong") from error
+
+
+async def _lock(tx: Transaction, who: Principal, name: str) -> Row:
+    """Return a user, who stays as he is, and so does whoever changes him.
+
+    Of two administrators who end each other's rights the second has none left: one stays.
+    Raises NotFound, and Denied for who administers the site no longer.
+    """
+    names = {name} if who.operator else {name, who.name}
+    rows = {each: await tx.fetch_one(LOCK_USER, each) for each in sorted(names)}
+    by, user = rows.get(who.name), rows[name]
+    if not who.operator and (by is None or not by["is_admin"] or by["disabled_at"] is not None):
+        raise Denied(f"{who.name} is no administrator of this site any more")
+    if user is None:
+        raise NotFound(f"there is no user named {name!r}")
+    return user

@@ -1,9 +1,12 @@
 """Users over /api/v1."""
 
+import asyncio
+
 import pytest
 
 from tests.registry.api.asking import problem
 from tests.registry.client import Client, basic
+from tests.registry.person import Person
 from tests.registry.world import PASSWORD, World
 
 USERS = "/api/v1/users"
@@ -126,3 +129,26 @@ async def test_a_token_with_limits_or_without_admin_changes_no_password(world: W
     refused = await limited.put(f"{USERS}/stranger/password", json=body)
     problem(refused, 403, "denied", "this token has limits")
     assert (await limited.get(f"{USERS}/stranger")).status_code == 200
+
+
+async def test_a_disabled_users_sessions_do_not_come_back(world: World) -> None:
+    admin, browser = world.client("admin"), await Person(world).signed_in("stranger")
+    for disabled in (True, False):
+        changed = await admin.patch(f"{USERS}/stranger", json={"disabled": disabled})
+        assert changed.status_code == 200
+    assert not await browser.is_signed_in()
+
+
+@pytest.mark.parametrize("change", [{"admin": False}, {"disabled": True}])
+async def test_of_two_administrators_who_end_each_other_one_stays(
+    world: World, change: dict[str, bool]
+) -> None:
+    admin, stranger = world.client("admin"), world.client("stranger")
+    await admin.patch(f"{USERS}/stranger", json={"admin": True})
+    answers = await asyncio.gather(
+        *(admin.patch(f"{USERS}/stranger", json=change) for _ in range(5)),
+        *(stranger.patch(f"{USERS}/admin", json=change) for _ in range(5)),
+    )
+    assert {answer.status_code for answer in answers} <= {200, 401, 403}
+    left = await world.rows("select name from accounts where is_admin = 1 and disabled_at is null")
+    assert len(left) == 1
