@@ -321,7 +321,7 @@ def _build_site(services: Services, sign_ins: SignInLimits) -> ASGIApp:
         lambda who: forget_first_login(config, who.name),
     )
     health = Health(services.database)
-    return Starlette(
+    site = Starlette(
         routes=[
             SiteRoute("/", home, open_because="the same page for everybody"),
             SiteRoute(
@@ -347,3 +347,5 @@ def _build_site(services: Services, sign_ins: SignInLimits) -> ASGIApp:
         ],
         exception_handlers={PackhouseError: render_site_error},
     )
+    site.router.redirect_slashes = False  # it would send people to whatever host they named
+    return site

@@ -2,6 +2,9 @@
 
 from typing import Protocol
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from auth.accounts import Accounts
 from auth.authenticate import Authenticator
 from auth.identities import Identities
@@ -16,7 +19,7 @@ from registry.config import Config
 from registry.sign_in_limits import SignInLimits
 from registry.site_routes import SiteRoute
 from registry.ui.account import AccountPage
-from registry.ui.browsers import HOME, SIGN_IN, Browsers, rendered
+from registry.ui.browsers import HOME, SIGN_IN, Browsers, rendered, see
 from registry.ui.confirm import CONFIRM, LOGINS, ClientLogins
 from registry.ui.provider_sign_in import CALLBACK, ProviderSignIn
 from registry.ui.sign_in import SignIn, password_user
@@ -69,6 +72,7 @@ def page_routes(parts: Parts, limits: SignInLimits) -> list[SiteRoute]:
         _post(SIGN_IN, rendered(door), "the sign-in door: wrong passwords are refused"),
         _post("/-/ui/sign-out", rendered(sign_in.sign_out), _OWN),
         SiteRoute(HOME, rendered(account.show), open_because=_OWN),
+        SiteRoute(HOME.rstrip("/"), to_home, open_because="says where the pages begin"),
         _post("/-/ui/sessions", rendered(account.end_session), _OWN),
         _post("/-/ui/tokens", rendered(account.revoke_token), _OWN),
         SiteRoute(CONFIRM, rendered(logins.show), open_because=_SIGNED_IN),
@@ -77,6 +81,11 @@ def page_routes(parts: Parts, limits: SignInLimits) -> list[SiteRoute]:
         SiteRoute(LOGINS, logins.fetch, open_because="gives a token to who began it, once"),
         *_provider_routes(parts, browsers, sign_in, limits),
     ]
+
+
+async def to_home(_: Request) -> Response:
+    """GET /-/ui, without the slash."""
+    return see(HOME)
 
 
 def _provider_routes(

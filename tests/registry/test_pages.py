@@ -46,6 +46,14 @@ async def test_a_password_opens_a_session_that_ends_with_signing_out(world: Worl
     assert await sessions(world) == 0
 
 
+async def test_no_redirect_names_a_host(world: World) -> None:
+    evil = {"host": "evil.example"}
+    bare = await Person(world).get("/-/ui", **evil)
+    assert (bare.status_code, bare.headers["location"]) == (303, "/-/ui/")
+    for path in ("/-/ui/sign-in/", "/token/", "/healthz/", "/-/ui/style.css/"):
+        assert (await Person(world).get(path, **evil)).status_code == 404, path
+
+
 async def test_the_cookie_is_kept_from_scripts_and_other_sites(world: World) -> None:
     person = Person(world)
     response = await person.sign_in("reader")
