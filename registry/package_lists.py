@@ -140,10 +140,13 @@ select {PACKAGE_COLUMNS} from {_FROM}
   left join projects r on r.id = p.project_id and {PROJECT_SEEN}
 where p.id = $3
 """
-FIND_PROJECT_ID = """
+FIND_PROJECT_ID = f"""
 select r.id from accounts o join projects r on r.owner_id = o.id
-where o.name = $1 and r.folded_name = $2 and r.deleted_at is null
+  left join accounts u on u.id = $1 left join tokens k on k.id = 0
+where o.name = $2 and r.folded_name = $3 and r.deleted_at is null
+  and (cast($4 as smallint) = 1 or {PROJECT_SEEN})
 """
+"""By the account alone: what a token's limits leave out are packages."""
 END = "\U0010ffff"
 MOST_NUMBERED = 10_000
 _Asked = tuple[int, int, str, str, str, int, int]
@@ -182,7 +185,7 @@ class PackageLists:
         if filters.owner:
             owner = parse_owner(filters.owner)
             first, end = max(after, f"{owner}/"), f"{owner}0"  # what follows '/'
-        project_id = await self._project(filters.project)
+        project_id = await self._project(who, filters.project)
         seen = -1 if filters.visibility is None else int(filters.visibility)
         page = (who.account_id, who.token_id, first, end, filters.format, seen, limit)
         fetch = self._database.fetch
@@ -239,12 +242,13 @@ class PackageLists:
             raise RuntimeError(f"package {package_id} has no row, which nothing removes")
         return row
 
-    async def _project(self, path: str) -> int:
-        """Return a project's id, 0 for any; one that nobody has lists nothing."""
+    async def _project(self, who: Principal, path: str) -> int:
+        """Return a project's id, 0 for any; one that the caller does not know of lists nothing."""
         if not path:
             return 0
         owner, name = split_path(path)
-        row = await self._database.fetch_one(FIND_PROJECT_ID, owner, name.lower())
+        asked = (who.account_id, owner, name.lower(), int(who.operator))
+        row = await self._database.fetch_one(FIND_PROJECT_ID, *asked)
         return NO_PROJECT if row is None else row["id"]
 
 

@@ -83,6 +83,18 @@ async def test_a_project_is_named_to_those_who_see_it(world: World) -> None:
     assert shown["project"] == "acme/Widget"
 
 
+async def test_a_filter_does_not_confirm_a_hidden_projects_name(world: World) -> None:
+    await world.client().push_image("acme/app", "v1")
+    project = await world.services.projects.create(OPERATOR, "acme/secret", Visibility.PRIVATE)
+    await world.services.packages.link(OPERATOR, "acme/app", project)
+    app = (await world.services.packages.get("acme/app"))["id"]
+    await world.services.accounts.grant(OPERATOR, PACKAGE, app, "stranger", Role.READ)
+    stranger = world.client("stranger")
+    assert await names(stranger) == ["acme/app"]
+    assert await names(stranger, project="acme/secret") == []
+    assert await names(world.client("owner"), project="acme/secret") == ["acme/app"]
+
+
 async def test_a_list_goes_on_from_owner_to_owner(world: World) -> None:
     """Names between those of two owners are somebody else's, and come in their place."""
     await world.services.accounts.create_organization(OPERATOR, "acme-b", "writer")
