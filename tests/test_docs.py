@@ -10,7 +10,7 @@ _LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 
 
 def links(page: Path) -> Iterator[Path]:
-    if page.suffix == ".md":
+    if page.suffix == ".md" and page.exists():
         for target in _LINK.findall(page.read_text("utf-8")):
             yield (page.parent / target).resolve()
 
