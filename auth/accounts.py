@@ -62,6 +62,10 @@ from (select cast($1 as smallint) as kind) asked
   left join accounts q on q.id = r.owner_id
   left join packages p on asked.kind = 3 and p.id = $2
 """
+FIND_HOLDER = """
+select a.id from accounts a join grants g on g.grantee_id = a.id
+where g.resource_kind = $1 and g.resource_id = $2 and a.name = $3
+"""
 # scan: the first row ends it
 ANY_ACCOUNT = "select id from accounts order by id limit 1"
 
@@ -180,10 +184,12 @@ class Accounts:
 
         Raises NotFound, Invalid, and Conflict for the last who administers an owner.
         """
-        account = await self.get(grantee)
+        holds = role is Role.NONE and await self._holds(kind, resource_id, grantee)
+        if role is Role.NONE and not holds:
+            return False  # who has no role is as unknown as who is not there
+        account, at = await self.get(grantee), self._clock()
         if account.kind == "organization":
             raise Invalid("a role is given to a user or a team, not to an organization")
-        at = self._clock()
 
         async def work(tx: Transaction) -> bool:
             if kind == OWNER:
@@ -207,6 +213,10 @@ class Accounts:
             return True
 
         return await self._database.write(work)
+
+    async def _holds(self, kind: int, resource_id: int, grantee: str) -> bool:
+        found = await self._database.fetch_one(FIND_HOLDER, kind, resource_id, grantee)
+        return found is not None
 
     async def grants(
         self, kind: int, resource_id: int, after: str = "", limit: int = 1000

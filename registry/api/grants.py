@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from auth.accounts import OWNER, PACKAGE, PROJECT, Accounts
+from auth.grantees import Grantees
 from auth.principals import Role
 from registry.api.owners import ROLES, RoleWord
 from registry.rest.needs import CHANGE_OWNER, CHANGE_PACKAGE, CHANGE_PROJECT, Need
@@ -14,7 +15,6 @@ from storage.database import Row
 from storage.errors import NotFound
 
 GranteeKind = Literal["user", "team", "robot"]
-KINDS: dict[str, GranteeKind] = {"user": "user", "team": "team", "robot": "robot"}
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -38,8 +38,9 @@ class OwnerGrantsApi:
     what = "an owner"
     need: Need = CHANGE_OWNER
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, grantees: Grantees) -> None:
         self._accounts = accounts
+        self._grantees = grantees
 
     def resource(self, call: Call) -> tuple[int, int]:
         """Return kind and id of what was judged."""
@@ -73,10 +74,10 @@ class OwnerGrantsApi:
     async def give(self, call: Call) -> Grant:
         """Give an account a role, in place of the one it had."""
         new, name = await call.read(NewGrant), call.values["account"].lower()
-        account = await self._accounts.get(name, *KINDS)
+        account = await self._grantees.find(call.who, name)
         role = Role[new.role.upper()]
-        await self._accounts.grant(call.who, *self.resource(call), account.name, role)
-        return Grant(account.name, KINDS[account.kind], new.role)
+        await self._accounts.grant(call.who, *self.resource(call), name, role)
+        return Grant(name, account["kind"], new.role)
 
     async def take(self, call: Call) -> None:
         """Take an account's role."""

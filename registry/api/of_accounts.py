@@ -5,6 +5,7 @@ from typing import Protocol
 
 from auth.accounts import Accounts
 from auth.authenticate import Authenticator
+from auth.grantees import Grantees
 from auth.organizations import Organizations
 from auth.permissions import Permissions
 from auth.places import Places
@@ -65,6 +66,7 @@ def account_operations(
     permissions, places = services.permissions, services.places
     users = Users(database, accounts, services.authenticator, clock)
     making = TokenMaking(database, accounts, projects, tokens, permissions, places, clock)
+    grantees = Grantees(database)
     parts: list[Part] = [
         CallerApi(permissions),
         UsersApi(accounts, users, sign_ins.attempt, signed_in),
@@ -72,9 +74,9 @@ def account_operations(
         OrganizationsApi(accounts, services.organizations, places),
         TeamsApi(services.teams),
         ProjectsApi(projects),
-        OwnerGrantsApi(accounts),
-        ProjectGrantsApi(accounts),
-        PackageGrantsApi(accounts),
+        OwnerGrantsApi(accounts, grantees),
+        ProjectGrantsApi(accounts, grantees),
+        PackageGrantsApi(accounts, grantees),
         TokensApi(accounts, making, tokens, signed_in),
         AuditApi(services.audit),
     ]

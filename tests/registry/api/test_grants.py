@@ -7,7 +7,10 @@ import pytest
 from auth.accounts import PACKAGE, PROJECT
 from auth.audit import OPERATOR
 from auth.principals import Visibility
+from registry.app import build_surface, wire
 from tests.registry.api.asking import alike, limited, problem
+from tests.registry.client import Client
+from tests.registry.test_access_table import Counted
 from tests.registry.world import World
 
 ON = {
@@ -114,3 +117,30 @@ async def test_of_two_who_take_the_role_from_each_other_one_stays(world: World) 
     assert sum(answer.status_code == 204 for answer in answers) == 1
     left = (await world.client("admin").get(ON["owner"])).json()["items"]
     assert [item["role"] for item in left if item["account"] != "reader"] == ["admin"]
+
+
+async def test_who_is_given_a_role_is_somebody_the_giver_may_see(world: World) -> None:
+    """Everybody has a namespace to give roles on: it must not tell what other owners have."""
+    owner, stranger = world.client("owner"), world.client("stranger")
+    await owner.post("/api/v1/organizations/acme/teams", json={"name": "core"})
+    for project, visibility in (("widget", Visibility.PRIVATE), ("seen", Visibility.PUBLIC)):
+        await world.services.projects.create(OPERATOR, f"acme/{project}", visibility)
+        await world.services.projects.robot(OPERATOR, f"acme/{project}")
+    own = "/api/v1/owners/stranger/grants"
+    ran: list[str] = []
+    database = Counted(world.services.database, ran)
+    counted = wire(world.config, database, world.services.store, world.clock)
+    asking, seen = Client(build_surface(counted), stranger.authorization), []
+    for name in ("acme+widget", "acme%2Fcore", "acme", "nobody", "acme+nobody", "acme%2Fnobody"):
+        ran.clear()
+        given = await asking.put(f"{own}/{name}", json={"role": "read"})
+        problem(given, 404, "not-found", f"{name.replace('%2F', '/')!r}, or you may not see it")
+        problem(await asking.delete(f"{own}/{name}"), 404, "not-found", "no role here")
+        seen.append(tuple(ran))
+    assert len(set(seen)) == 1
+    assert (await stranger.put(f"{own}/acme+seen", json={"role": "read"})).status_code == 200
+    await owner.put("/api/v1/organizations/acme/members/stranger", json={"role": "member"})
+    assert (await stranger.put(f"{own}/acme%2Fcore", json={"role": "read"})).status_code == 200
+    problem(await stranger.put(f"{own}/acme+widget", json={"role": "read"}), 404, "not-found")
+    await owner.put("/api/v1/projects/acme/widget/grants/stranger", json={"role": "read"})
+    assert (await stranger.put(f"{own}/acme+widget", json={"role": "read"})).status_code == 200
