@@ -1,5 +1,7 @@
 """What was deleted in a package, and how it comes back."""
 
+from operator import attrgetter
+
 import msgspec
 
 from registry.api.owners import Time, time_of
@@ -7,6 +9,7 @@ from registry.api.packages import PACKAGE
 from registry.packages import Packages
 from registry.rest.needs import RESTORE_PACKAGE
 from registry.rest.operation import Call, NumberPaging, Operation, Page
+from registry.rest.paging import page_by
 from registry.restoration import ListedDeletion, Restoration, Restored
 from storage.clock import rfc3339
 
@@ -72,8 +75,7 @@ class DeletionsApi:
         found = await self._restoration.list(
             str(call.access.repository), paging.after, paging.n + 1
         )
-        more = str(found[paging.n - 1].id) if len(found) > paging.n else None
-        return Page([_show(deletion) for deletion in found[: paging.n]], more)
+        return page_by(found, paging.n, attrgetter("id"), _show)
 
     async def restore(self, call: Call) -> RestoredContent:
         """Undo a deletion."""

@@ -13,7 +13,7 @@ from registry.renaming import Renaming
 from registry.rest.names import COMPONENT, PROJECT, WORD
 from registry.rest.needs import ANYBODY, CHANGE_PACKAGE, DELETE_PACKAGE, READ_PACKAGE, SITE
 from registry.rest.operation import Call, Operation, Page, Paging
-from registry.rest.paging import page_of
+from registry.rest.paging import page_by, page_of
 from storage.clock import rfc3339
 from storage.database import Row
 
@@ -162,8 +162,8 @@ class PackagesApi:
     async def aliases(self, call: Call) -> Page[str]:
         """List names a package had before."""
         paging: Paging = call.query
-        rows = await self._renaming.aliases(call.package_id, paging.after, paging.n + 1)
-        return page_of([{"name": name} for name in rows], paging.n, "name", lambda row: row["name"])
+        names = await self._renaming.aliases(call.package_id, paging.after, paging.n + 1)
+        return page_by(names, paging.n, str, str)
 
     async def release(self, call: Call) -> None:
         """Free a name."""

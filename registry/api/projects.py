@@ -10,7 +10,7 @@ from registry.api.owners import VISIBILITIES, Time, VisibilityWord
 from registry.rest.names import PROJECT as PROJECT_PATTERN
 from registry.rest.needs import ANYBODY, CHANGE_OWNER, CHANGE_PROJECT, READ_PROJECT
 from registry.rest.operation import Call, Operation, Page, Paging
-from registry.rest.paging import page_of
+from registry.rest.paging import page_by, page_of
 from storage.clock import rfc3339
 from storage.database import Row
 
@@ -122,8 +122,7 @@ class ProjectsApi:
         """List where a project's sources live."""
         paging: Paging = call.query
         urls = await self._projects.sources(call.at.path, paging.after, paging.n + 1)
-        more = urls[paging.n - 1] if len(urls) > paging.n else None
-        return Page([Source(url) for url in urls[: paging.n]], more)
+        return page_by(urls, paging.n, str, Source)
 
     async def add_source(self, call: Call) -> Source:
         """Let packages that name this URL be linked."""

@@ -1,5 +1,7 @@
 """Versions of a package: the manifests that a person would call one."""
 
+from operator import attrgetter
+
 import msgspec
 
 from registry.api.deletions import RestoredContent, show_restored
@@ -9,6 +11,7 @@ from registry.deletion import Deletion
 from registry.manifest_store import unknown
 from registry.rest.needs import DELETE_PACKAGE, READ_PACKAGE
 from registry.rest.operation import Call, NumberPaging, Operation, Page
+from registry.rest.paging import page_by
 from registry.restoration import Restoration
 from registry.versions import Version, Versions
 from storage.clock import rfc3339
@@ -88,8 +91,7 @@ class VersionsApi:
         found = await self._versions.list(
             call.package_id, before, query.n + 1, deleted=query.deleted
         )
-        more = str(found[query.n - 1].id) if len(found) > query.n else None
-        return Page([_show(version) for version in found[: query.n]], more)
+        return page_by(found, query.n, attrgetter("id"), _show)
 
     async def get(self, call: Call) -> PackageVersion:
         """Show a version."""
