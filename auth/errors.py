@@ -17,6 +17,9 @@ from auth.principals import Action
 from storage.errors import Denied, NotFound, Unauthenticated
 from storage.names import RepositoryName
 
+BASIC_CHALLENGE = 'Basic realm="packhouse"'
+"""What a 401 asks for outside /v2, which asks for a bearer."""
+
 
 class _Challenge(Unauthenticated):
     """A 401; `scope` is the Docker token scope that would do, "" where none is known."""

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from auth.errors import BASIC_CHALLENGE
 from auth.tokens import looks_like_token
 from storage.errors import (
     Denied,
@@ -102,7 +103,7 @@ def render_refusal(error: PackhouseError) -> Response:
     code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
     headers = {**error.headers, "Cache-Control": "no-store", "Pragma": "no-cache"}
     if error.status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="packhouse"'
+        headers["WWW-Authenticate"] = BASIC_CHALLENGE
     # RFC 6749 allows neither quotes nor backslashes, and ASCII only.
     words = error.message.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "/")
     return JSONResponse(

@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from auth.errors import BASIC_CHALLENGE
 from registry.headers import IndexedHeaders
 from registry.oci.errors import render_error
 from registry.paths import check_path
@@ -60,5 +61,5 @@ async def render_site_error(request: Request, error: Exception) -> Response:
         raise error
     headers = {"Cache-Control": "no-store"}
     if error.status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="packhouse"'
+        headers["WWW-Authenticate"] = BASIC_CHALLENGE
     return render_error(error, headers, exchange_of(request.scope))

@@ -48,6 +48,11 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0
 
+    @property
+    def failure(self) -> str:
+        """What is said of a failure on our side: an id to look for in the log, nothing else."""
+        return f"something failed here: the log names it under request {self.id}"
+
 
 Observer = Callable[[Exchange], None]
 

@@ -15,17 +15,12 @@ DOCUMENTATION = "https://docs.github.com/rest/packages/packages"
 
 def render_error(error: PackhouseError, exchange: Exchange) -> Response:
     """Render an error."""
-    response = _answer(error.status, error.message, exchange)
-    response.headers.update(error.headers)
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = 'Basic realm="packhouse"'
-    return response
+    return _answer(error.status, error.message, exchange)
 
 
 def render_failed(exchange: Exchange) -> Response:
-    """Render what went wrong on our side: an id to look for in the log, nothing else."""
-    message = f"something failed here: the log names it under request {exchange.id}"
-    return _answer(500, message, exchange)
+    """Render what went wrong on our side."""
+    return _answer(500, exchange.failure, exchange)
 
 
 def _answer(status: int, message: str, exchange: Exchange) -> Response:

@@ -93,7 +93,6 @@ def render_error(error: PackhouseError, headers: Mapping[str, str], exchange: Ex
 
 
 def render_failure(exchange: Exchange) -> Response:
-    """Render what went wrong on our side: an id to look for in the log, nothing else."""
-    message = f"something failed here: the log names it under request {exchange.id}"
-    entry = {"code": "UNKNOWN", "message": message, "detail": None}
+    """Render what went wrong on our side."""
+    entry = {"code": "UNKNOWN", "message": exchange.failure, "detail": None}
     return JSONResponse({"errors": [entry], "request_id": exchange.id}, status_code=500)

@@ -27,17 +27,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 def render_problem(error: PackhouseError, exchange: Exchange) -> Response:
     """Render an error."""
     code = _HUMP.sub("-", type(error).__name__).lower()
-    response = _problem(error.status, code, error.message, exchange)
-    response.headers.update(error.headers)
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = 'Basic realm="packhouse"'
-    return response
+    return _problem(error.status, code, error.message, exchange)
 
 
 def render_failed(exchange: Exchange) -> Response:
-    """Render what went wrong on our side: an id to look for in the log, nothing else."""
-    message = f"something failed here: the log names it under request {exchange.id}"
-    return _problem(500, "failed", message, exchange)
+    """Render what went wrong on our side."""
+    return _problem(500, "failed", exchange.failure, exchange)
 
 
 def _problem(status: int, code: str, message: str, exchange: Exchange) -> Response:

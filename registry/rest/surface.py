@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from auth.errors import NameUnknown, NotSignedIn
+from auth.errors import BASIC_CHALLENGE, NameUnknown, NotSignedIn
 from auth.permissions import Access, Permissions
 from auth.places import Place, Places
 from auth.principals import Action, Principal
@@ -57,7 +57,7 @@ Limit = Callable[[Door], Door]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How an API renders what went wrong."""
+    """How an API says what went wrong; the headers that go with it are the surface's."""
 
     error: Callable[[PackhouseError, Exchange], Response]
     failure: Callable[[Exchange], Response]
@@ -112,10 +112,17 @@ class RestSurface:
             answering = self._sign_ins(answer) if operation.door else answer
             return await answering(Request(scope))
         except PackhouseError as error:
-            return self._dialect.error(error, exchange)
+            return self._refuse(error, exchange)
         except Exception:
             log.exception("request %s failed: %s", exchange.id, exchange.route)
             return self._dialect.failure(exchange)
+
+    def _refuse(self, error: PackhouseError, exchange: Exchange) -> Response:
+        response = self._dialect.error(error, exchange)
+        response.headers.update(error.headers)
+        if error.status == 401:
+            response.headers["WWW-Authenticate"] = BASIC_CHALLENGE
+        return response
 
     def _find(self, scope: Scope) -> tuple[Operation, dict[str, str]]:
         raw = scope["raw_path"].split(b"/")[1:]
