@@ -43,8 +43,8 @@ SET_PASSWORD = """
 update accounts set password_hash = $2, password_version = password_version + 1
 where name = $1 and kind = 'user' returning id
 """
-DISABLE_ACCOUNT = "update accounts set disabled_at = $2 where name = $1 and disabled_at is null"
-ENABLE_ACCOUNT = "update accounts set disabled_at = null where name = $1"
+DISABLE_ACCOUNT = "update accounts set disabled_at = $2 where id = $1 and disabled_at is null"
+ENABLE_ACCOUNT = "update accounts set disabled_at = null where id = $1"
 SET_DEFAULT_VISIBILITY = """
 update accounts set default_visibility = $2 where id = $1 and kind in ('user', 'organization')
 """
@@ -94,6 +94,18 @@ async def insert_user(
     await tx.execute(INSERT_MEMBER, user_id, user_id, Role.ADMIN)
     await tx.execute(UPSERT_GRANT, user_id, OWNER, user_id, Role.ADMIN, at)
     return user_id
+
+
+async def switch(
+    tx: Transaction, who: Principal, user_id: int, name: str, at: int, *, enabled: bool
+) -> None:
+    """Switch a user on, or off together with his sessions, which no enabling brings back."""
+    if enabled:
+        await tx.execute(ENABLE_ACCOUNT, user_id)
+    else:
+        await tx.execute(DISABLE_ACCOUNT, user_id, at)
+        await tx.execute(END_SESSIONS, user_id)
+    await note(tx, who, "user.enable" if enabled else "user.disable", user_id, name, at)
 
 
 class Accounts:
@@ -241,13 +253,7 @@ class Accounts:
         account, at = await self.get(name, "user"), self._clock()
 
         async def work(tx: Transaction) -> None:
-            if enabled:
-                await tx.execute(ENABLE_ACCOUNT, name)
-            else:
-                await tx.execute(DISABLE_ACCOUNT, name, at)
-                await tx.execute(END_SESSIONS, account.id)  # they come back with no enabling
-            kind = "user.enable" if enabled else "user.disable"
-            await note(tx, who, kind, account.id, name, at)
+            await switch(tx, who, account.id, name, at, enabled=enabled)
 
         await self._database.write(work)
 

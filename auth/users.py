@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from auth.accounts import DISABLE_ACCOUNT, ENABLE_ACCOUNT, END_SESSIONS, Accounts
+from auth.accounts import Accounts, switch
 from auth.audit import note
 from auth.authenticate import Authenticator
 from auth.errors import NotSignedIn
@@ -65,13 +65,8 @@ class Users:
                 await tx.execute(SET_ADMIN, user["id"], int(admin))
                 said = "site administrator" if admin else "no site administrator"
                 await note(tx, who, "user.admin", user["id"], name, at, said)
-            if disabled is True and user["disabled_at"] is None:
-                await tx.execute(DISABLE_ACCOUNT, name, at)
-                await tx.execute(END_SESSIONS, user["id"])  # they come back with no enabling
-                await note(tx, who, "user.disable", user["id"], name, at)
-            if disabled is False and user["disabled_at"] is not None:
-                await tx.execute(ENABLE_ACCOUNT, name)
-                await note(tx, who, "user.enable", user["id"], name, at)
+            if disabled is not None and disabled != (user["disabled_at"] is not None):
+                await switch(tx, who, user["id"], name, at, enabled=not disabled)
 
         await self._database.write(work)
 
