@@ -29,28 +29,31 @@ class Dispatch:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one request (ASGI) by its raw path."""
         raw: bytes = scope["raw_path"]
+        exchange_of(scope).route = "other"
+        if raw == b"/v2" or raw.startswith(b"/v2/"):
+            await self._oci(scope, receive, send)
+        elif raw == b"/api/v3" or raw.startswith(b"/api/v3/"):
+            await self._github(scope, receive, send)
+        elif raw.startswith(b"/api/"):
+            await self._api(scope, receive, send)
+        else:
+            await self._serve_site(scope, receive, send)
+
+    async def _serve_site(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw, exchange = scope["raw_path"], exchange_of(scope)
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *SITE_HEADERS]
             await send(message)
 
-        exchange_of(scope).route = raw.decode("latin-1") if raw in SITE_PATHS else "other"
-        if raw == b"/v2" or raw.startswith(b"/v2/"):
-            await self._oci(scope, receive, send)
-            return
-        if raw == b"/api/v3" or raw.startswith(b"/api/v3/"):
-            await self._github(scope, receive, send)
-            return
-        if raw.startswith(b"/api/"):
-            await self._api(scope, receive, send)
-            return
+        if raw in SITE_PATHS:
+            exchange.route = raw.decode("latin-1")
         try:
             check_path(raw)
             IndexedHeaders(scope).require_one("authorization")
         except PackhouseError as error:
-            response = render_error(error, {}, exchange_of(scope))
-            await response(scope, receive, sending)
+            await render_error(error, {}, exchange)(scope, receive, sending)
             return
         await self._site(scope, receive, sending)
 
