@@ -82,6 +82,7 @@ class Account:
     password_version: int
     default_visibility: Visibility
     disabled: bool
+    created_at: int
 
 
 async def insert_user(
@@ -129,6 +130,7 @@ class Accounts:
             password_version=row["password_version"],
             default_visibility=Visibility(row["default_visibility"]),
             disabled=row["disabled_at"] is not None,
+            created_at=row["created_at"],
         )
 
     async def get(self, name: str, *kinds: str) -> Account:

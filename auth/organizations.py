@@ -33,7 +33,7 @@ select u.id, u.name, max(x.role) as role from (
 where u.kind = 'user' and u.name > $2 group by u.id, u.name order by u.name limit $3
 """
 LIST_ORGANIZATIONS = f"""
-select o.name, o.default_visibility from (
+select o.name, o.default_visibility, o.created_at from (
   select b.group_id as id from members b where b.user_id = $1
   union
   select g.resource_id from members m cross join grants g
@@ -43,7 +43,7 @@ where o.kind = 'organization' and o.name > $3 and {covered("o.id", "null", "null
 order by o.name limit $4
 """
 LIST_ALL_ORGANIZATIONS = """
-select o.name, o.default_visibility from accounts o
+select o.name, o.default_visibility, o.created_at from accounts o
 where o.kind = 'organization' and o.name > $1 order by o.name limit $2
 """
 FIND_MEMBER = "select role from members where user_id = $1 and group_id = $2"

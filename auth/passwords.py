@@ -55,17 +55,22 @@ class Passwords:
         return stored is not None
 
 
-def hash_password(password: str) -> str:
-    """Return the PHC string of `password`. Raises Invalid for one that is too short or long."""
+def check_password(password: str) -> bytes:
+    """Return what of a new password is hashed. Raises Invalid for one that is too short or long."""
     secret = password.encode("utf-8", "surrogatepass")
     if len(password) < MIN_CHARACTERS or len(secret) > MAX_BYTES or "\0" in password:
         raise Invalid(
             f"a password has at least {MIN_CHARACTERS} characters and at most {MAX_BYTES} bytes"
         )
+    return secret
+
+
+def hash_password(password: str) -> str:
+    """Return the PHC string of `password`. Raises Invalid for one that is too short or long."""
     return Argon2id(
         salt=os.urandom(16),
         length=32,
         iterations=ITERATIONS,
         lanes=LANES,
         memory_cost=MEMORY_KIB,
-    ).derive_phc_encoded(secret)
+    ).derive_phc_encoded(check_password(password))

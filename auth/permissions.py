@@ -19,7 +19,15 @@ from dataclasses import dataclass
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.errors import InsufficientScope, NameMoved, NameUnknown, NotSignedIn
-from auth.principals import FORGIVEN_SECONDS, Action, Principal, Role, Scope, Visibility
+from auth.principals import (
+    FORGIVEN_SECONDS,
+    SITE_ID,
+    Action,
+    Principal,
+    Role,
+    Scope,
+    Visibility,
+)
 from storage.clock import SECOND, Clock
 from storage.database import Database, Row, Value
 from storage.errors import Denied
@@ -36,6 +44,9 @@ PROJECT_OPEN = """
 """
 """Whether the account u sees the project r without a role."""
 
+
+IS_SITE = f"(u.is_admin = 1 or $1 = {SITE_ID})"
+"""Whether who asks ($1, Principal.asking_id) administers the site, where u is his account."""
 
 HELD = "m.user_id = $1 and g.grantee_id = m.group_id and g.role >= 1"
 """Whether the grant g is held by the account $1, itself or as the member m of a team."""

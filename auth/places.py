@@ -103,8 +103,10 @@ class Places:
                 f"{action.role.name.lower()}, and a token with the scope "
                 f"'{(action.scope.name or '').lower()}' and no limits that leave it out"
             )
-        if missing or not may:
+        if not may:
             raise NotFound(f"{words} is not known, or you may not see it")
+        if missing:
+            raise _unknown(owner, project if row["owner_id"] is not None else "")
         return Place(
             owner_id=row["owner_id"],
             owner=row["owner"],
@@ -168,3 +170,10 @@ class Places:
 
 def _has_scope(row: Row, who: Principal, action: Action) -> bool:
     return not who.token_id or bool(action.scope & (row["scopes"] or 0))
+
+
+def _unknown(owner: str, project: str) -> NotFound:
+    """Say what is missing to whoever might see it, if it were there."""
+    if project:
+        return NotFound(f"there is no project {f'{owner}/{project}'!r}")
+    return NotFound(f"there is no user or organization named {owner!r}")

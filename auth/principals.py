@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
+SITE_ID = -1
+"""In the place of an account's id, in statements that choose what is seen: who sees all."""
 FORGIVEN_SECONDS = 24 * 3600
 """How long after its expiry a credential still finishes an upload it began."""
 
@@ -110,6 +112,11 @@ class Principal:
     def anonymous(self) -> bool:
         """Whether nobody is signed in."""
         return self.kind == "anonymous"
+
+    @property
+    def asking_id(self) -> int:
+        """The id that lists know the caller by: an account's, or SITE_ID."""
+        return SITE_ID if self.operator else self.account_id
 
     @property
     def operator(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
-from auth.permissions import HELD, OPEN, Permissions, covered, on
+from auth.permissions import HELD, IS_SITE, OPEN, Permissions, covered, on
 from auth.principals import Principal, Scope, Visibility
 from auth.projects import split_path
 from registry.packages import PACKAGE_COLUMNS
@@ -29,7 +29,7 @@ _ON_ANY = f"""
 
 PROJECT_SEEN = f"""
 (r.visibility = 2 or ({covered("r.owner_id", "r.id", "null")} and (
-  u.is_admin = 1
+  {IS_SITE}
   or (r.visibility = 1 and (u.kind = 'user' or u.owner_id = r.owner_id))
   or exists (select 1 from members m cross join grants g where {HELD} and (
     {on(OWNER, "r.owner_id")} or {on(PROJECT, "r.id")})))))
@@ -76,7 +76,7 @@ _ARMS = (
     _granted(PACKAGE, "p.id"),
 )
 _BY_ROLE = f"""
-{_COVERED} and (u.is_admin = 1 or exists (
+{_COVERED} and ({IS_SITE} or exists (
   select 1 from members m cross join grants g where {HELD} and g.role >= $8 and {_ON_ANY}))
 """
 _FROM = """
@@ -86,7 +86,7 @@ _SEEN = " union ".join((*_ARMS, _granted(OWNER, "p.owner_id")))
 _ALL = f"""
 select p.id, p.repository from {_FROM}
 where p.repository > $3 and {_CHOSEN} and p.deleted_at is null
-  and (p.visibility = 2 or (u.is_admin = 1 and {_COVERED}))
+  and (p.visibility = 2 or ({IS_SITE} and {_COVERED}))
 order by p.repository limit $7
 """
 
@@ -119,7 +119,7 @@ NUMBER_IN_ORDER = _numbered(f"""
 select p.id, p.repository from {_FROM}
 where p.repository > $3 and {_CHOSEN} and p.deleted_at is null and (
   ({OPEN} and (p.visibility = 2 or {_COVERED}))
-  or ({_COVERED} and (u.is_admin = 1 or exists (
+  or ({_COVERED} and ({IS_SITE} or exists (
     select 1 from members m cross join grants g where {HELD} and {_ON_ANY}))))
 order by p.repository limit $7
 """)
@@ -187,7 +187,7 @@ class PackageLists:
             first, end = max(after, f"{owner}/"), f"{owner}0"  # what follows '/'
         project_id = await self._project(who, filters.project)
         seen = -1 if filters.visibility is None else int(filters.visibility)
-        page = (who.account_id, who.token_id, first, end, filters.format, seen, limit)
+        page = (who.asking_id, who.token_id, first, end, filters.format, seen, limit)
         fetch = self._database.fetch
         if filters.deleted:
             return await fetch(LIST_DELETED, *page, 2, project_id)
@@ -236,7 +236,7 @@ class PackageLists:
 
     async def find(self, who: Principal, package_id: int) -> Row:
         """Return a package that the caller was found to see, as a list shows it."""
-        asked = (who.account_id, who.token_id, package_id)
+        asked = (who.asking_id, who.token_id, package_id)
         row = await self._database.fetch_one(FIND_SHOWN, *asked)
         if row is None:
             raise RuntimeError(f"package {package_id} has no row, which nothing removes")

@@ -49,7 +49,11 @@ select h.id, h.name, h.changed_at, c.digest, a.name as account from tag_history 
 where h.repository_id = $1 and h.name = $2 and h.id < $3 order by h.id desc limit $4
 """
 LIST_HISTORIES = """
-select name from tag_history where repository_id = $1 and name > $2 order by name limit 1
+select h.id, h.name, h.changed_at, c.digest, a.name as account from tag_history h
+  left join manifest_contents c on c.id = h.content_id
+  left join accounts a on a.id = h.changed_by
+where h.repository_id = $1 and h.name >= $2 and (h.name > $2 or h.id < $3)
+order by h.name, h.id desc limit $4
 """
 SET_VISIBILITY = """
 update packages set own_visibility = $2, visibility = $2, revision = revision + 1
@@ -111,14 +115,11 @@ class Packages:
         """
         return await self._database.fetch(LIST_HISTORY, package_id, tag, before, limit)
 
-    async def tags_ever(self, package_id: int) -> Sequence[str]:
-        """Return every tag that the history tells of, in ASCII order."""
-        names: list[str] = []
-        while row := await self._database.fetch_one(
-            LIST_HISTORIES, package_id, names[-1] if names else ""
-        ):
-            names.append(row["name"])
-        return names
+    async def histories(
+        self, package_id: int, tag: str = "", before: int = 2**62, limit: int = 1000
+    ) -> Sequence[Row]:
+        """Return the same of every tag: in ASCII order, after row `before` of `tag`."""
+        return await self._database.fetch(LIST_HISTORIES, package_id, tag, before, limit)
 
     async def set_visibility(self, who: Principal, repository: str, visibility: Visibility) -> None:
         """Open or close an unlinked package. Raises NotFound, Conflict for a linked one."""

@@ -5,7 +5,7 @@ that was deleted. What happened since goes first: a tag that exists again is lef
 and reported. For callers that were authorized.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from auth.principals import Principal
@@ -13,7 +13,7 @@ from registry.retention import CHUNK, Retention
 from registry.undoing import PURGED, Undoing
 from storage.clock import SECOND, Clock
 from storage.database import Database, Row
-from storage.errors import Conflict, NotFound
+from storage.errors import NotFound
 
 FIND_PACKAGE_STATE = """
 select id, owner_id, repository, deleted_at, deletion_id from packages where repository = $1
@@ -25,10 +25,6 @@ select d.id, d.reason, d.deleted_at, a.name as deleted_by,
 from deletions d left join accounts a on a.id = d.deleted_by
 where d.repository_id = $1 and d.id > $2 order by d.id limit $3
 """
-
-
-Advance = Callable[[int], None]
-"""Told of manifests whose turn is over, for who shows how far the work is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +100,7 @@ class Restoration:
         while last is not None:
             last = await self._restore_tags(undoing, last, restored)
 
-    async def purge(
-        self, who: Principal, repository: str, deletion_id: int, advance: Advance | None = None
-    ) -> None:
+    async def purge(self, who: Principal, repository: str, deletion_id: int) -> None:
         """End the window of a deletion: gc's next round removes it. Raises NotFound."""
         package = await self._package(repository)
         undoing = Undoing(package, deletion_id, who, self._retention, self._clock())
@@ -114,31 +108,9 @@ class Restoration:
         after = 0
         while purged := await self._purge_some(undoing, after):
             after = purged[-1]
-            if advance is not None:
-                advance(len(purged))
 
     async def _purge_some(self, undoing: Undoing, after: int) -> Sequence[int]:
         return await self._database.write(lambda tx: undoing.purge_manifests(tx, after))
-
-    async def purge_package(
-        self, who: Principal, repository: str, advance: Advance | None = None
-    ) -> int:
-        """End the window of every deletion of a deleted package; return how many.
-
-        Raises NotFound, and Conflict while the package is not deleted.
-        """
-        package = await self._package(repository)
-        if package["deleted_at"] is None:
-            raise Conflict(
-                f"{repository} is not deleted: 'packhouse package delete {repository}' first"
-            )
-        count = after = 0
-        while page := await self.list(repository, after):
-            after = page[-1].id
-            for deletion in page:
-                await self.purge(who, repository, deletion.id, advance)
-                count += 1
-        return count
 
     async def _package(self, repository: str) -> Row:
         row = await self._database.fetch_one(FIND_PACKAGE_STATE, repository)

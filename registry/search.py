@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
-from auth.permissions import HELD, OPEN, Permissions, covered, on
+from auth.permissions import HELD, IS_SITE, OPEN, Permissions, covered, on
 from auth.principals import Principal, Scope, Visibility
 from registry.package_lists import PROJECT_SEEN
 from registry.package_texts import words_of
@@ -106,8 +106,8 @@ exists (select 1 from members m cross join grants g where {HELD} and {on(OWNER, 
 """
 SEARCH_OPEN = _open("")
 SEARCH_OPEN_OF_OWNER = _open(_OF_OWNER)
-SEARCH_ALL = _all("", "u.is_admin = 1")
-SEARCH_ALL_OF_OWNER = _all(_OF_OWNER, "u.is_admin = 1")
+SEARCH_ALL = _all("", IS_SITE)
+SEARCH_ALL_OF_OWNER = _all(_OF_OWNER, IS_SITE)
 SEARCH_HELD = _all(_OF_OWNER, _ON_OWNER)
 LIST_OWNERS = f"""
 select distinct g.resource_id as id from members m cross join grants g
@@ -200,7 +200,7 @@ class Search:
         owner_id = await self._owner(question.owner)
         seen = -1 if question.visibility is None else int(question.visibility)
         page = (
-            *(who.account_id, who.token_id, *words.parameters(at)),
+            *(who.asking_id, who.token_id, *words.parameters(at)),
             *(question.format, seen, limit + 1),
         )
         found: list[Row] = []

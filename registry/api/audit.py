@@ -14,6 +14,8 @@ from registry.rest.paging import page_of
 from storage.clock import rfc3339
 from storage.database import Row
 
+AUDIT = "/api/v1/audit"
+OWNER_AUDIT = "/api/v1/owners/{owner}/audit"
 LINES = "application/x-ndjson"
 _PAGE = 1000
 
@@ -54,11 +56,11 @@ class AuditApi:
         """Return what this part of the API answers."""
         return [
             Operation(
-                "GET", "/api/v1/audit", self.list, "List the audit, oldest first", SITE,
+                "GET", AUDIT, self.list, "List the audit, oldest first", SITE,
                 answer=Page[AuditLine], query=AuditPaging, lines=True,
             ),
             Operation(
-                "GET", "/api/v1/owners/{owner}/audit", self.of_owner,
+                "GET", OWNER_AUDIT, self.of_owner,
                 "List the audit of what concerns an owner", CHANGE_OWNER,
                 answer=Page[AuditLine], query=AuditPaging, lines=True,
             ),

@@ -12,6 +12,8 @@ from registry.rest.needs import SIGNED_IN, open_because
 from registry.rest.operation import Call, Operation
 from storage.clock import rfc3339
 
+CALLER = "/api/v1/user"
+
 ScopeWord = Literal["read", "write", "delete", "admin"]
 SCOPES: tuple[ScopeWord, ...] = ("read", "write", "delete", "admin")
 
@@ -42,7 +44,7 @@ class CallerApi:
 
     def operations(self) -> list[Operation]:
         """Return what this part of the API answers."""
-        return [Operation("GET", "/api/v1/user", self.get, "Say who is calling", SIGNED_IN, Caller)]
+        return [Operation("GET", CALLER, self.get, "Say who is calling", SIGNED_IN, Caller)]
 
     async def get(self, call: Call) -> Caller:
         """Say who is calling, by which token."""

@@ -11,6 +11,9 @@ from registry.preview import Preview
 from registry.rest.needs import SITE
 from registry.rest.operation import Call, Operation
 
+EXPLANATION = "/api/v1/explanations/{subject}"
+GARBAGE = "/api/v1/garbage"
+
 
 class Limit(msgspec.Struct, frozen=True):
     """How many are listed, at most."""
@@ -62,11 +65,11 @@ class CleaningApi:
         """Return what this part of the API answers."""
         return [
             Operation(
-                "GET", "/api/v1/explanations/{subject}", self.explain,
+                "GET", EXPLANATION, self.explain,
                 "Say what keeps a digest, or an object by its key", SITE, Explanation,
             ),
             Operation(
-                "GET", "/api/v1/garbage", self.due, "List what clean-up would remove now", SITE,
+                "GET", GARBAGE, self.due, "List what clean-up would remove now", SITE,
                 answer=DueList, query=Limit,
             ),
         ]  # fmt: skip

@@ -7,13 +7,16 @@ import msgspec
 from registry.api.owners import Time, time_of
 from registry.api.packages import PACKAGE
 from registry.packages import Packages
-from registry.rest.needs import RESTORE_PACKAGE
+from registry.rest.needs import PURGE_PACKAGE, RESTORE_PACKAGE
 from registry.rest.operation import Call, NumberPaging, Operation, Page
 from registry.rest.paging import page_by
 from registry.restoration import ListedDeletion, Restoration, Restored
 from storage.clock import rfc3339
 
 DELETIONS = PACKAGE + "/deletions"
+DELETION = DELETIONS + "/{id}"
+RESTORE = DELETION + "/restore"
+PACKAGE_RESTORE = PACKAGE + "/restore"
 
 
 class ListedPackageDeletion(msgspec.Struct, frozen=True):
@@ -50,7 +53,7 @@ class DeletionsApi:
         """Return what this part of the API answers."""
         return [
             Operation(
-                "POST", PACKAGE + "/restore", self.restore_package,
+                "POST", PACKAGE_RESTORE, self.restore_package,
                 "Restore a package that was deleted as a whole", RESTORE_PACKAGE, RestoredContent,
             ),
             Operation(
@@ -58,8 +61,13 @@ class DeletionsApi:
                 RESTORE_PACKAGE, answer=Page[ListedPackageDeletion], query=NumberPaging,
             ),
             Operation(
-                "POST", DELETIONS + "/{id}/restore", self.restore, "Undo a deletion",
+                "POST", RESTORE, self.restore, "Undo a deletion",
                 RESTORE_PACKAGE, RestoredContent,
+            ),
+            Operation(
+                "DELETE", DELETION, self.purge,
+                "Let nobody undo a deletion: clean-up removes what it hid", PURGE_PACKAGE,
+                status=204,
             ),
         ]  # fmt: skip
 
@@ -81,6 +89,11 @@ class DeletionsApi:
         """Undo a deletion."""
         name, deletion_id = str(call.access.repository), call.number("id")
         return show_restored(await self._restoration.restore(call.who, name, deletion_id))
+
+    async def purge(self, call: Call) -> None:
+        """End the time in which a deletion can be undone."""
+        name, deletion_id = str(call.access.repository), call.number("id")
+        await self._restoration.purge(call.who, name, deletion_id)
 
 
 def show_restored(restored: Restored) -> RestoredContent:

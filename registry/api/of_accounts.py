@@ -18,12 +18,14 @@ from registry.api.audit import AuditApi
 from registry.api.caller import CallerApi
 from registry.api.grants import OwnerGrantsApi, PackageGrantsApi, ProjectGrantsApi
 from registry.api.organizations import OrganizationsApi
+from registry.api.owner_names import OwnerNamesApi
 from registry.api.owners import OwnersApi
 from registry.api.projects import ProjectsApi
 from registry.api.teams import TeamsApi
 from registry.api.tokens import TokensApi
 from registry.api.users import UsersApi
 from registry.audit import Audit
+from registry.owner_renaming import OwnerRenaming
 from registry.rest.operation import Operation, Part
 from registry.sign_in_limits import SignInLimits
 from storage.clock import Clock
@@ -71,6 +73,7 @@ def account_operations(
         CallerApi(permissions),
         UsersApi(accounts, users, sign_ins.attempt, signed_in),
         OwnersApi(accounts),
+        OwnerNamesApi(OwnerRenaming(database, clock)),
         OrganizationsApi(accounts, services.organizations, places),
         TeamsApi(services.teams),
         ProjectsApi(projects),

@@ -8,10 +8,11 @@ from auth.accounts import Accounts
 from auth.organizations import Organizations
 from auth.places import Places
 from auth.principals import Role, Scope, Visibility
-from registry.api.owners import VISIBILITIES, OwnerName, VisibilityWord
+from registry.api.owners import VISIBILITIES, OwnerName, Time, VisibilityWord
 from registry.rest.needs import CHANGE_OWNER, READ_OWNER, SIGNED_IN, SITE
 from registry.rest.operation import Call, Operation, Page, Paging
 from registry.rest.paging import page_of
+from storage.clock import rfc3339
 from storage.database import Row
 
 ORGANIZATIONS = "/api/v1/organizations"
@@ -34,6 +35,7 @@ class Organization(msgspec.Struct, frozen=True):
 
     name: str
     default_visibility: VisibilityWord
+    created_at: Time
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -124,11 +126,13 @@ class OrganizationsApi:
 
     async def _show(self, name: str) -> Organization:
         found = await self._accounts.get(name.lower(), "organization")
-        return Organization(found.name, VISIBILITIES[found.default_visibility])
+        created_at = rfc3339(found.created_at)
+        return Organization(found.name, VISIBILITIES[found.default_visibility], created_at)
 
 
 def _organization(row: Row) -> Organization:
-    return Organization(row["name"], VISIBILITIES[Visibility(row["default_visibility"])])
+    visibility = VISIBILITIES[Visibility(row["default_visibility"])]
+    return Organization(row["name"], visibility, rfc3339(row["created_at"]))
 
 
 def _word(role: int) -> MemberRole:

@@ -19,6 +19,7 @@ from storage.database import Row
 
 PACKAGES = "/api/v1/packages"
 PACKAGE = PACKAGES + "/{owner}/{package}"
+ALIASES = PACKAGE + "/aliases"
 ALIAS = "/api/v1/aliases/{owner}/{package}"
 
 Word = Annotated[str, msgspec.Meta(max_length=255, pattern=r"^[^\x00-\x1f]*$")]
@@ -80,6 +81,13 @@ class DeletedPackage(msgspec.Struct, frozen=True):
     complete: bool
 
 
+class FreedName(msgspec.Struct, frozen=True):
+    """A name that is free again, and the package that had it."""
+
+    name: str
+    package: str
+
+
 class PackagesApi:
     """The operations."""
 
@@ -113,12 +121,12 @@ class PackagesApi:
                 DELETE_PACKAGE, answer=DeletedPackage,
             ),
             Operation(
-                "GET", PACKAGE + "/aliases", self.aliases, "List names a package had before",
+                "GET", ALIASES, self.aliases, "List names a package had before",
                 READ_PACKAGE, answer=Page[str], query=Paging,
             ),
             Operation(
                 "DELETE", ALIAS, self.release,
-                "Free a name that a package had before: pulls of it end", SITE, status=204,
+                "Free a name that a package had before: pulls of it end", SITE, FreedName,
             ),
         ]  # fmt: skip
 
@@ -165,10 +173,10 @@ class PackagesApi:
         names = await self._renaming.aliases(call.package_id, paging.after, paging.n + 1)
         return page_by(names, paging.n, str, str)
 
-    async def release(self, call: Call) -> None:
+    async def release(self, call: Call) -> FreedName:
         """Free a name."""
         name = f"{call.values['owner'].lower()}/{call.values['package']}"
-        await self._renaming.release(call.who, name)
+        return FreedName(name, await self._renaming.release(call.who, name))
 
 
 def visibility_of(word: VisibilityWord | None) -> Visibility | None:

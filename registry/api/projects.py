@@ -40,6 +40,12 @@ class Project(msgspec.Struct, frozen=True):
     created_at: Time
 
 
+class ChangedProject(Project, frozen=True):
+    """A project, and how many of its packages are seen by others than before."""
+
+    changed_packages: int
+
+
 class ProjectChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to be another way; what is absent stays."""
 
@@ -74,7 +80,7 @@ class ProjectsApi:
             Operation(
                 "PATCH", PROJECT, self.change,
                 "Rename a project, open it or close it, with all packages linked to it",
-                CHANGE_PROJECT, answer=Project, body=ProjectChange,
+                CHANGE_PROJECT, answer=ChangedProject, body=ProjectChange,
             ),
             Operation(
                 "GET", SOURCES, self.sources, "List where a project's sources live", READ_PROJECT,
@@ -108,15 +114,16 @@ class ProjectsApi:
         """Show a project."""
         return await self._show(call.at.project_id)
 
-    async def change(self, call: Call) -> Project:
+    async def change(self, call: Call) -> ChangedProject:
         """Change a project: all of it, or nothing."""
         change = await call.read(ProjectChange)
         name = None if change.name is msgspec.UNSET else change.name
         visibility = None
         if change.visibility is not msgspec.UNSET:
             visibility = Visibility[change.visibility.upper()]
-        await self._projects.change(call.who, call.at.path, name, visibility)
-        return await self._show(call.at.project_id)
+        count = await self._projects.change(call.who, call.at.path, name, visibility)
+        now = await self._show(call.at.project_id)
+        return ChangedProject(now.owner, now.name, now.visibility, now.created_at, count)
 
     async def sources(self, call: Call) -> Page[Source]:
         """List where a project's sources live."""

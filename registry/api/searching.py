@@ -12,6 +12,8 @@ from registry.rest.operation import Call, Operation, Page, Paging
 from registry.search import Question, Search
 from storage.database import Row
 
+SEARCH = "/api/v1/search"
+
 Words = Annotated[
     str, msgspec.Meta(min_length=1, max_length=200, description="The last may be a beginning.")
 ]
@@ -49,7 +51,7 @@ class SearchApi:
         """Return what this part of the API answers."""
         return [
             Operation(
-                "GET", "/api/v1/search", self.find,
+                "GET", SEARCH, self.find,
                 "Find packages that you may see, by words of their names and descriptions",
                 ANYBODY, answer=Page[Found], query=SearchQuery,
             ),

@@ -21,6 +21,8 @@ from storage.names import parse_tag
 
 TAGS = PACKAGE + "/tags"
 TAG = TAGS + "/{tag}"
+HISTORY = TAG + "/history"
+CHANGES = PACKAGE + "/history"
 
 
 class Tag(msgspec.Struct, frozen=True):
@@ -41,9 +43,19 @@ class NewTag(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TagChange(msgspec.Struct, frozen=True):
     """What a tag named since `at`; null where it was deleted."""
 
+    tag: str
     digest: str | None
     by: str | None
     at: Time
+
+
+class ChangePaging(msgspec.Struct, frozen=True):
+    """Which page: up to `n` changes after the one that `after` names."""
+
+    n: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    after: Annotated[
+        str, msgspec.Meta(pattern=r"^([0-9]{1,18}\.[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$")
+    ] = ""
 
 
 class TagsApi:
@@ -71,8 +83,13 @@ class TagsApi:
                 DELETE_PACKAGE, status=204,
             ),
             Operation(
-                "GET", TAG + "/history", self.history, "Say who moved a tag when, newest first",
+                "GET", HISTORY, self.history, "Say who moved a tag when, newest first",
                 READ_PACKAGE, answer=Page[TagChange], query=NumberPaging,
+            ),
+            Operation(
+                "GET", CHANGES, self.changes,
+                "Say who moved which tag when: by tag, each newest first", READ_PACKAGE,
+                answer=Page[TagChange], query=ChangePaging,
             ),
         ]  # fmt: skip
 
@@ -106,6 +123,16 @@ class TagsApi:
         )
         return page_of(rows, paging.n, "id", _change)
 
+    async def changes(self, call: Call) -> Page[TagChange]:
+        """Say who moved which tag when; those that are gone too."""
+        paging: ChangePaging = call.query
+        number, _, tag = paging.after.partition(".")
+        before = int(number) if paging.after else 2**62
+        rows = await self._packages.histories(call.package_id, tag, before, paging.n + 1)
+        chosen = rows[: paging.n]
+        more = f"{chosen[-1]['id']}.{chosen[-1]['name']}" if len(rows) > paging.n else None
+        return Page([_change(row) for row in chosen], more)
+
     async def _find(self, call: Call) -> Tag:
         tag = parse_tag(call.values["tag"])
         row = await self._packages.tag(call.package_id, tag)
@@ -119,4 +146,4 @@ def _show(row: Row) -> Tag:
 
 
 def _change(row: Row) -> TagChange:
-    return TagChange(row["digest"], row["account"], rfc3339(row["changed_at"]))
+    return TagChange(row["name"], row["digest"], row["account"], rfc3339(row["changed_at"]))

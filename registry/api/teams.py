@@ -16,6 +16,7 @@ from storage.database import Row
 
 TEAMS = "/api/v1/organizations/{owner}/teams"
 TEAM = TEAMS + "/{team}"
+GRANTS = TEAM + "/grants"
 MEMBERS = TEAM + "/members"
 MEMBER = MEMBERS + "/{member}"
 
@@ -92,7 +93,7 @@ class TeamsApi:
                 status=204,
             ),
             Operation(
-                "GET", TEAM + "/grants", self.grants, "List the roles a team gives", READ_TEAM,
+                "GET", GRANTS, self.grants, "List the roles a team gives", READ_TEAM,
                 answer=Page[TeamGrant], query=GrantPaging,
             ),
             Operation(

@@ -17,6 +17,7 @@ from storage.database import Row
 
 USERS = "/api/v1/users"
 USER = USERS + "/{user}"
+PASSWORD = USER + "/password"
 
 Password = Annotated[str, msgspec.Meta(min_length=8, max_length=1024)]
 
@@ -82,7 +83,7 @@ class UsersApi:
                 answer=User, body=UserChange,
             ),
             Operation(
-                "PUT", USER + "/password", self.set_password,
+                "PUT", PASSWORD, self.set_password,
                 "Set a password, which ends what was signed in with the old one", CHANGE_USER,
                 body=NewPassword, status=204,
             ),

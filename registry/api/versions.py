@@ -19,6 +19,8 @@ from storage.digest import Digest
 
 VERSIONS = PACKAGE + "/versions"
 VERSION = VERSIONS + "/{digest}"
+PLAN = VERSION + "/deletion"
+VERSION_RESTORE = VERSION + "/restore"
 
 
 class VersionsQuery(NumberPaging, frozen=True):
@@ -74,11 +76,11 @@ class VersionsApi:
                 DELETE_PACKAGE, status=204,
             ),
             Operation(
-                "GET", VERSION + "/deletion", self.plan,
+                "GET", PLAN, self.plan,
                 "Say what deleting a version would delete", DELETE_PACKAGE, DeletionPlan,
             ),
             Operation(
-                "POST", VERSION + "/restore", self.restore,
+                "POST", VERSION_RESTORE, self.restore,
                 "Restore a version, with all that was deleted together with it",
                 DELETE_PACKAGE, RestoredContent,
             ),

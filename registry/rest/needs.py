@@ -92,3 +92,5 @@ PUSH_PACKAGE = Need(On.PACKAGE, Action.PUSH)
 DELETE_PACKAGE = Need(On.PACKAGE, Action.DELETE)
 RESTORE_PACKAGE = Need(On.PACKAGE, Action.DELETE, gone=True)
 CHANGE_PACKAGE = Need(On.PACKAGE, Action.ADMINISTER)
+PURGE_PACKAGE = Need(On.PACKAGE, Action.ADMINISTER, gone=True)
+"""Whoever may delete may bring back; to end that takes an administrator."""

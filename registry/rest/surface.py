@@ -51,6 +51,10 @@ class Authenticate(Protocol):
         ...
 
 
+class NoSuchPath(NotFound):
+    """A path that no operation of this version has."""
+
+
 Limit = Callable[[Door], Door]
 """Wraps what takes passwords, and counts those that were wrong."""
 
@@ -136,7 +140,7 @@ class RestSurface:
                 return operation, values
             allowed.append(operation.method)
         if not allowed:
-            raise NotFound("there is nothing at this path")
+            raise NoSuchPath("there is nothing at this path")
         words = ", ".join(sorted({*allowed, *(["HEAD"] if "GET" in allowed else [])}))
         raise NotAllowed(f"this path answers {words}", headers={"Allow": words})
 
@@ -175,6 +179,8 @@ class RestSurface:
         scope["state"]["account"], scope["state"]["token"] = who.name, who.token_id
         if who.anonymous and (operation.need.own or operation.need.on not in FOR_ALL):
             raise NotSignedIn("sign in with a token")
+        if who.operator:  # whoever has the database comes from nowhere
+            return who
         return replace(who, address=exchange.client, request_id=exchange.id)
 
     def _count(self, operation: Operation, who: Principal) -> None:
@@ -207,7 +213,7 @@ class RestSurface:
                 name = _repository(need, who, values)
                 access = await self._permissions.require(who, need.action, name)
                 if access.package_id is None and not need.gone:
-                    raise NameUnknown.of(name)
+                    raise NameUnknown(f"there is no package {name}")  # who may push there knows
                 return access
         return None
 

@@ -205,7 +205,7 @@ async def test_search_finds_the_words_of_the_new_name(
     who = await world.services.authenticator.sign_in("reader", world.tokens["reader"])
 
     async def found(words: str) -> list[str]:
-        rows = await search.find(who, Question(words), 100)
+        rows = (await search.find(who, Question(words), 100)).rows
         return sorted(row["repository"] for row in rows)
 
     everything = ["road-runner/acme-tools", "road-runner/app", "road-runner/told"]

@@ -12,7 +12,11 @@ async def test_a_site_administrator_makes_an_organization(world: World) -> None:
     admin = world.client("admin")
     made = await admin.post(ORGANIZATIONS, json={"name": "Widgets", "owner": "stranger"})
     assert made.status_code == 201
-    assert made.json() == {"name": "widgets", "default_visibility": "private"}
+    assert made.json() == {
+        "name": "widgets",
+        "default_visibility": "private",
+        "created_at": "2023-11-14T22:13:20Z",
+    }
     assert (await world.client("stranger").get(f"{ORGANIZATIONS}/widgets")).json() == made.json()
     problem(await admin.post(ORGANIZATIONS, json={"name": "widgets"}), 409, "conflict", "taken")
     problem(await admin.post(ORGANIZATIONS, json={"name": "a_b"}), 400, "invalid", "name")

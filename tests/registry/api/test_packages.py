@@ -164,7 +164,8 @@ async def test_a_package_is_shown_by_any_of_its_names(world: World, writer: Clie
     release = "/api/v1/aliases/Acme/deep%2Fer"
     problem(await owner.delete(release), 403, "denied", "no administrator of this site")
     admin = world.client("admin")
-    assert (await admin.delete(release)).status_code == 204
+    freed = {"name": "acme/deep/er", "package": "acme/flat"}
+    assert (await admin.delete(release)).json() == freed
     problem(await admin.delete(release), 404, "not-found", "had before")
     problem(await owner.get(f"{PACKAGES}/acme/deep%2Fer"), 404, "name-unknown")
 

@@ -122,7 +122,9 @@ async def test_a_project_changes_as_a_whole_or_not_at_all(
     assert (await world.client("").get("/v2/acme/app/manifests/v1")).status_code == 200
     problem(await owner.get(WIDGET), 404, "not-found")
     gadget = "/api/v1/projects/acme/gadget"
-    assert (await owner.patch(gadget, json={})).json() == changed.json()
+    assert changed.json()["changed_packages"] == 1
+    again = await owner.patch(gadget, json={})
+    assert again.json() == changed.json() | {"changed_packages": 0}
     problem(await owner.patch(gadget, json={"name": None}), 400, "invalid")
     problem(await world.client("reader").patch(gadget, json=change), 403, "denied")
 

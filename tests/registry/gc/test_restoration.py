@@ -174,7 +174,7 @@ async def test_a_package_of_more_than_a_chunk_is_deleted_restored_and_purged(
     assert (deleted.manifests, deleted.tags) == (1205, 1205)
     assert await restore(depot, deleted.id) == (1205, 1205, {})
     again = await depot.services.packages.delete(OPERATOR, APP)
-    assert await depot.services.restoration.purge_package(OPERATOR, APP) == 1
+    await depot.services.restoration.purge(OPERATOR, APP, again.id)
     with pytest.raises(Conflict, match="time is up"):
         await restore(depot, again.id)
     assert await depot.gc() == {"manifests": 1205}
@@ -228,13 +228,12 @@ async def test_parts_of_a_deleted_package_wait_for_the_package(depot: Depot) -> 
     assert await depot.has("v1")
 
 
-async def test_only_a_deleted_package_is_purged_as_a_whole(depot: Depot) -> None:
+async def test_a_package_whose_deletions_are_all_purged_keeps_its_name(depot: Depot) -> None:
     await depot.push_image(b"layer")
     await depot.delete("v1")
-    with pytest.raises(Conflict, match="is not deleted"):
-        await depot.services.restoration.purge_package(OPERATOR, APP)
     await depot.services.packages.delete(OPERATOR, APP)
-    assert await depot.services.restoration.purge_package(OPERATOR, APP) == 2
+    for deletion in await depot.services.restoration.list(APP):
+        await depot.services.restoration.purge(OPERATOR, APP, deletion.id)
     await depot.gc()
     (package,) = (await depot.rows("packages"))["packages"]
     assert package[2] is not None, "the name stays taken"
