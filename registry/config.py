@@ -18,7 +18,10 @@ from auth.providers import SHAPE, Provider, parse_providers
 ENVIRONMENT_PREFIX = "PACKHOUSE_"
 SELF_SIGNED = "self-signed"
 CHOICE_OF_FILE = "PACKHOUSE_CONFIG"
-
+URL_TO_ASK = "PACKHOUSE_URL"
+TOKEN_TO_ASK_WITH = "PACKHOUSE_TOKEN"
+_NO_KEYS = {CHOICE_OF_FILE, URL_TO_ASK, TOKEN_TO_ASK_WITH}
+"""What else the environment may say: which file, and what commands ask a server with."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -305,6 +308,26 @@ def from_environment(file: str | None, arguments: Mapping[str, object]) -> Confi
     return load(Path(chosen) if chosen else None, os.environ, arguments)
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the environment tells a command that asks a server, and where logins are kept."""
+
+    url: str = ""
+    token: str = field(default="", repr=False)
+    directory: Path = Path()
+
+
+def surroundings() -> Surroundings:
+    """Read what commands ask a server with: the only other place that looks at the environment.
+
+    The directory is of the XDG base directory specification, which ignores a relative path.
+    """
+    chosen = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    home = chosen if chosen.is_absolute() else Path(os.path.expanduser("~/.config"))
+    url, token = (os.environ.get(name, "").strip() for name in (URL_TO_ASK, TOKEN_TO_ASK_WITH))
+    return Surroundings(url, token, home / "packhouse")
+
+
 _Values = dict[str, tuple[str, object]]
 """By key: what the operator calls the place it was set in, and the value."""
 
@@ -325,7 +348,7 @@ def _from_environment(environment: Mapping[str, str]) -> _Values:
     known = {ENVIRONMENT_PREFIX + key.name.upper(): key.name for key in fields(Config)}
     values: _Values = {}
     for variable, text in environment.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CHOICE_OF_FILE:
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in _NO_KEYS:
             continue
         if variable not in known:
             raise ConfigError(
