@@ -1,4 +1,4 @@
-"""Commands that look after the data: fsck, backup, restore (and doctor)."""
+"""Commands that look after the data: fsck, backup, restore."""
 
 import argparse
 import asyncio
@@ -15,7 +15,6 @@ from registry import restore as restoring
 from registry.app import Services, open_services
 from registry.backup import Backup
 from registry.config import Config, from_environment
-from registry.doctor import add_doctor
 from registry.fsck import SUM_BLOBS, Fsck, Position
 from registry.progress import Pace, Progress, shown_size
 from registry.restore import Restored
@@ -46,7 +45,6 @@ def add_care(groups: Any, common: argparse.ArgumentParser) -> None:
     restore.add_argument("directory", metavar="DIR", type=Path, help="what 'backup' wrote")
     restore.add_argument("--json", action="store_true", help="print what came back")
     restore.set_defaults(run=restore_backup)
-    add_doctor(groups, common)
 
 
 async def check_files(services: Services, options: argparse.Namespace) -> int:

@@ -7,20 +7,31 @@ ended by Ctrl-C and SIGTERM.
 import argparse
 import asyncio
 import os
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from registry import commands
-from registry.app import Services, build_app, open_services
+from registry.app import build_app
+from registry.asked_server import NEEDS_MACHINE, add_asking, add_no_url, asked_server
+from registry.audit_commands import add_audit
+from registry.care import add_care
 from registry.completion import add_completion
 from registry.config import Config, ConfigError, from_environment
 from registry.debts import Counts
+from registry.doctor import add_doctor
 from registry.examples import add_examples
+from registry.grant_commands import add_grants
+from registry.identity_commands import add_identities
 from registry.instruments import require_tracing
+from registry.key_commands import add_keys
+from registry.login_commands import add_logins
 from registry.logs import configure_logging
+from registry.maintenance import add_gc
+from registry.owner_commands import add_owners
+from registry.package_commands import add_packages
+from registry.project_commands import add_projects
+from registry.running import Question, run_here, run_question, run_there
 from registry.self_signed import with_certificate
 from registry.sign_in_providers import check_providers
 from registry.startup import (
@@ -31,11 +42,17 @@ from registry.startup import (
     warn_of_sqlite,
 )
 from registry.supervisor import Supervisor
+from registry.team_commands import add_organizations, add_teams
 from registry.tls import check_certificate
+from registry.token_commands import add_tokens
+from registry.user_commands import add_users
 from storage.errors import Invalid, PackhouseError
 
-Command = Callable[[Services, argparse.Namespace], Awaitable[int | None]]
-"""Works with the open services; returns the exit status, None for 0."""
+ASKING = (
+    *(add_organizations, add_teams, add_owners, add_grants, add_tokens),
+    *(add_projects, add_packages, add_audit, add_gc),
+)
+"""What adds the commands that ask the API."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,20 +94,15 @@ def _read_config(options: argparse.Namespace) -> Config:
 
 
 def _run_command(options: argparse.Namespace) -> int:
-    config = _read_config(options)
-    prepare_directory(config.directory)
-    prepare_database(config)
-    return asyncio.run(_with_services(config, options))
-
-
-async def _with_services(config: Config, options: argparse.Namespace) -> int:
-    command: Command = options.command
-    task = asyncio.current_task()
-    if task is not None:
-        # Ends like Ctrl-C: leases are given back, positions kept, the cursor is shown again.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with open_services(config) as services:
-        return await command(services, options) or 0
+    question: Question | None = getattr(options, "ask", None)
+    if question is None:
+        if getattr(options, "url", None) is not None:  # of a command that asks only now and then
+            raise Invalid(NEEDS_MACHINE)
+        return run_here(options.command, _read_config(options), options)
+    server = asked_server(options)
+    if server is not None:
+        return run_there(question, server, options)
+    return run_question(question, _read_config(options), options)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -139,6 +151,10 @@ def build_parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", metavar="FILE", help="configuration file (YAML)")
     common.add_argument("--data", metavar="DIR", help="data directory")
+    asking = argparse.ArgumentParser(add_help=False, parents=[common])
+    add_asking(asking)
+    local = argparse.ArgumentParser(add_help=False, parents=[common])
+    add_no_url(local)
     parser = argparse.ArgumentParser(
         prog="packhouse",
         description="An OCI registry and more.",
@@ -146,8 +162,21 @@ def build_parser() -> argparse.ArgumentParser:
         "one document. Exit status: 0 done, 1 refused or a problem found, 2 wrong usage.",
     )
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serving(groups, local)
+    add_logins(groups, asking)
+    add_identities(add_users(groups, asking), local)
+    for add in ASKING:
+        add(groups, asking)
+    add_keys(groups, local)
+    add_care(groups, local)
+    add_doctor(groups, common)
+    add_completion(groups, build_parser)
+    add_examples(parser)
+    return parser
 
-    serve = groups.add_parser("serve", parents=[common], help="run the registry")
+
+def _add_serving(groups: Any, local: argparse.ArgumentParser) -> None:
+    serve = groups.add_parser("serve", parents=[local], help="run the registry")
     serve.add_argument("--host", metavar="H", help="addresses to listen on, split by commas")
     serve.add_argument("--port", metavar="P", help="TCP port")
     serve.add_argument("--workers", metavar="N", help="worker processes")
@@ -158,10 +187,6 @@ def build_parser() -> argparse.ArgumentParser:
 
     config = groups.add_parser("config", help="look at the configuration")
     check = config.add_subparsers(required=True, metavar="ACTION").add_parser(
-        "check", parents=[common], help="say what is wrong with it"
+        "check", parents=[local], help="say what is wrong with it"
     )
     check.set_defaults(run=_check)
-    commands.add_all(groups, common)
-    add_completion(groups, build_parser)
-    add_examples(parser)
-    return parser

@@ -2,185 +2,202 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
 from typing import Any
 
-from auth.audit import OPERATOR
-from auth.principals import Visibility
-from registry.app import Services
-from registry.maintenance import add_deletions
+from registry.api.packages import (
+    ALIAS,
+    ALIASES,
+    PACKAGE,
+    PACKAGES,
+    FreedName,
+    Package,
+    PackageChange,
+)
+from registry.api.searching import SEARCH, Found
+from registry.api.tags import TAG, TAGS, NewTag, Tag
+from registry.api_client import Api, split_name
+from registry.deletion_commands import add_deletions
 from registry.project_commands import VISIBILITIES
-from registry.renaming import Renaming
-from registry.tables import print_document, print_records, print_rows
-from storage.clock import rfc3339
+from registry.tables import JSON_HELP, print_document, print_records, print_rows
+from registry.version_commands import add_versions
 from storage.errors import Invalid
-from storage.names import parse_tag
+
+_FORM = "OWNER/NAME"
+_KEPT = "the old name answers pulls until 'packhouse package release'"
 
 
-def add_packages(groups: Any, common: argparse.ArgumentParser) -> None:
-    """Add the group `package`."""
+def add_packages(groups: Any, asking: argparse.ArgumentParser) -> None:
+    """Add the group `package`, and `search`."""
     package = groups.add_parser("package", help="packages").add_subparsers(
         required=True, metavar="ACTION"
     )
-    listing = package.add_parser("list", parents=[common], help="list packages")
-    listing.add_argument("--json", action="store_true", help="print one JSON document")
-    listing.set_defaults(command=package_list)
-    show = package.add_parser("show", parents=[common], help="show a package and its tags")
-    show.add_argument("repository", metavar="OWNER/NAME")
-    show.add_argument("--json", action="store_true", help="print one JSON document")
-    show.set_defaults(command=package_show)
-    visibility = package.add_parser("visibility", parents=[common], help="who may pull it")
-    visibility.add_argument("repository", metavar="OWNER/NAME")
+
+    def command(word: str, about: str, ask: Any, form: str = _FORM) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = package.add_parser(word, parents=[asking], help=about)
+        added.set_defaults(ask=ask)
+        added.add_argument("repository", metavar=form)
+        return added
+
+    listing = package.add_parser("list", parents=[asking], help="list packages")
+    listing.set_defaults(ask=package_list)
+    _add_filters(listing)
+    listing.add_argument("--project", metavar="OWNER/PROJECT", help="linked to this project")
+    listing.add_argument("--deleted", action="store_true", help="those that can be restored")
+    listing.add_argument("--json", action="store_true", help=JSON_HELP)
+    show = command("show", "show a package and its tags", package_show)
+    show.add_argument("--json", action="store_true", help=JSON_HELP)
+    visibility = command("visibility", "who may pull it", package_visibility)
     visibility.add_argument("visibility", choices=VISIBILITIES)
-    visibility.set_defaults(command=package_visibility)
-    history = package.add_parser("history", parents=[common], help="who moved a tag when")
-    history.add_argument("repository", metavar="OWNER/NAME")
-    history.add_argument("--tag", help="one tag (default: all)")
-    history.add_argument("--json", action="store_true", help="print one JSON document")
-    history.set_defaults(command=package_history)
-    link = package.add_parser("link", parents=[common], help="link it to a project, or confirm")
-    link.add_argument("repository", metavar="OWNER/NAME")
+    tag = command("tag", "point a tag at a manifest it holds", package_tag)
+    tag.add_argument("tag", metavar="TAG")
+    tag.add_argument("digest", metavar="DIGEST")
+    link = command("link", "link it to a project, or confirm", package_link)
     link.add_argument("project", metavar="OWNER/PROJECT")
-    link.set_defaults(command=package_link)
-    rename = package.add_parser("rename", parents=[common], help="give it another name")
-    rename.add_argument("repository", metavar="OWNER/NAME")
+    command("unlink", "end its link to a project", package_unlink)
+    rename = command("rename", "give it another name", package_rename)
     rename.add_argument("name", metavar="OWNER/NEW")
-    rename.set_defaults(command=package_rename)
-    transfer = package.add_parser("transfer", parents=[common], help="give it to another owner")
-    transfer.add_argument("repository", metavar="OWNER/NAME")
+    transfer = command("transfer", "give it to another owner", package_transfer)
     transfer.add_argument("owner", metavar="NEW-OWNER")
-    transfer.set_defaults(command=package_transfer)
-    release = package.add_parser("release", parents=[common], help="free a name it had before")
-    release.add_argument("repository", metavar="OLD-OWNER/OLD-NAME")
-    release.set_defaults(command=package_release)
-    unlink = package.add_parser("unlink", parents=[common], help="end its link to a project")
-    unlink.add_argument("repository", metavar="OWNER/NAME")
-    unlink.set_defaults(command=package_unlink)
-    add_deletions(package, common)
+    command("release", "free a name it had before", package_release, "OLD-OWNER/OLD-NAME")
+    add_versions(package, asking)
+    add_deletions(package, asking)
+    search = groups.add_parser("search", parents=[asking], help="find packages by words")
+    search.set_defaults(ask=package_search)
+    search.add_argument("words", metavar="WORD", nargs="+", help="the last may be a beginning")
+    _add_filters(search)
+    search.add_argument("--json", action="store_true", help=JSON_HELP)
 
 
-async def package_list(services: Services, options: argparse.Namespace) -> None:
-    """List all packages."""
-    rows: list[Mapping[str, Any]] = []
-    after = ""
-    while page := await services.packages.list(after):
-        after = page[-1]["repository"]
-        rows += [_package(row) for row in page]
-    print_rows(rows, as_json=options.json)
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--owner", metavar="OWNER", help="of this owner")
+    parser.add_argument("--format", metavar="FORMAT", help="of this format: container, npm, …")
+    parser.add_argument("--visibility", choices=VISIBILITIES, help="seen by these")
 
 
-async def package_show(services: Services, options: argparse.Namespace) -> None:
-    """Show a package and its tags."""
-    row = await services.packages.get(options.repository)
-    tags: list[dict[str, Any]] = []
-    while page := await services.packages.tags(row["id"], tags[-1]["tag"] if tags else ""):
-        tags += [
-            {"tag": tag["name"], "digest": tag["digest"], "updated": rfc3339(tag["updated_at"])}
-            for tag in page
-        ]
-    aliases = await _aliases(services, row["id"])
-    if options.json:
-        print_document({**_package(row), "tags": tags, "aliases": aliases})
-    elif sys.stdout.isatty():
-        print_rows([_package(row)], as_json=False)
-        print()
-        print_rows(tags, as_json=False)
-        print_rows([{"alias": name} for name in aliases], as_json=False)
-    else:
-        print_records([_package(row)], "package")
-        print_records(tags, "tag")
-        print_records([{"alias": name} for name in aliases], "alias")
+async def package_list(api: Api, options: argparse.Namespace) -> None:
+    """List the packages that the caller may see: all, for the operator."""
+    packages = await api.all(
+        Package,
+        PACKAGES,
+        owner=options.owner,
+        project=options.project,
+        format=options.format,
+        visibility=options.visibility,
+        deleted=options.deleted or None,
+    )
+    print_rows([_package(package) for package in packages], as_json=options.json)
 
 
-async def _aliases(services: Services, package_id: int) -> list[str]:
-    found: list[str] = []
-    while page := await _renaming(services).aliases(package_id, found[-1] if found else ""):
-        found += page
-    return found
-
-
-async def package_history(services: Services, options: argparse.Namespace) -> None:
-    """Say who moved a tag when, newest first."""
-    row = await services.packages.get(options.repository)
-    named = [parse_tag(options.tag)] if options.tag else None
-    changes: list[Any] = []
-    for tag in named or await services.packages.tags_ever(row["id"]):
-        page = await services.packages.history(row["id"], tag)
-        while page:
-            changes += page
-            page = await services.packages.history(row["id"], tag, page[-1]["id"])
+async def package_search(api: Api, options: argparse.Namespace) -> None:
+    """Find packages by the words of their names and annotations."""
+    found = await api.all(
+        Found,
+        SEARCH,
+        q=" ".join(options.words),
+        owner=options.owner,
+        format=options.format,
+        visibility=options.visibility,
+    )
     rows = [
         {
-            "tag": change["name"],
-            "digest": change["digest"] or "deleted",
-            "by": change["account"] or "",
-            "at": rfc3339(change["changed_at"]),
+            "repository": one.name,
+            "format": one.format,
+            "visibility": one.visibility,
+            "project": (one.project or "").partition("/")[2],
+            "title": one.title,
+            "description": one.description,
         }
-        for change in changes
+        for one in found
     ]
     print_rows(rows, as_json=options.json)
 
 
-async def package_visibility(services: Services, options: argparse.Namespace) -> None:
+async def package_show(api: Api, options: argparse.Namespace) -> None:
+    """Show a package and its tags."""
+    names = split_name(options.repository, _FORM)
+    package = _package(await api.get(Package, PACKAGE, *names))
+    tags = [
+        {"tag": tag.name, "digest": tag.digest, "updated": tag.updated_at}
+        for tag in await api.all(Tag, TAGS, *names)
+    ]
+    aliases = await api.all(str, ALIASES, *names)
+    if options.json:
+        print_document({**package, "tags": tags, "aliases": aliases})
+    elif sys.stdout.isatty():
+        print_rows([package], as_json=False)
+        print()
+        print_rows(tags, as_json=False)
+        print_rows([{"alias": name} for name in aliases], as_json=False)
+    else:
+        print_records([package], "package")
+        print_records(tags, "tag")
+        print_records([{"alias": name} for name in aliases], "alias")
+
+
+async def package_visibility(api: Api, options: argparse.Namespace) -> None:
     """Open or close a package."""
-    visibility = Visibility[options.visibility.upper()]
-    await services.packages.set_visibility(OPERATOR, options.repository, visibility)
+    await _change(api, options.repository, PackageChange(visibility=options.visibility))
     print(f"{options.repository} is {options.visibility}", file=sys.stderr)
 
 
-async def package_link(services: Services, options: argparse.Namespace) -> None:
+async def package_tag(api: Api, options: argparse.Namespace) -> None:
+    """Point a tag at a manifest, as a push of that would."""
+    names = split_name(options.repository, _FORM)
+    tag = await api.ask(Tag, "PUT", TAG, *names, options.tag, body=NewTag(options.digest))
+    print(f"{options.repository}:{tag.name} is {tag.digest}", file=sys.stderr)
+
+
+async def package_link(api: Api, options: argparse.Namespace) -> None:
     """Link a package to a project of the same owner: its roles, and its visibility."""
     if options.project.partition("/")[0] != options.repository.partition("/")[0]:
         raise Invalid("a package links to a project of its own owner only")
-    project_id = await services.projects.get(options.project)
-    await services.packages.link(OPERATOR, options.repository, project_id)
-    seen = _package(await services.packages.get(options.repository))["visibility"]
-    print(f"{options.repository} is linked to {options.project}, and {seen}", file=sys.stderr)
+    seen = await _change(api, options.repository, PackageChange(project=options.project))
+    print(
+        f"{options.repository} is linked to {options.project}, and {seen.visibility}",
+        file=sys.stderr,
+    )
 
 
-async def package_unlink(services: Services, options: argparse.Namespace) -> None:
+async def package_unlink(api: Api, options: argparse.Namespace) -> None:
     """End a package's link: its own visibility and grants count again."""
-    await services.packages.unlink(OPERATOR, options.repository)
-    seen = _package(await services.packages.get(options.repository))["visibility"]
-    print(f"{options.repository} is linked to no project, and {seen}", file=sys.stderr)
+    seen = await _change(api, options.repository, PackageChange(project=None))
+    print(f"{options.repository} is linked to no project, and {seen.visibility}", file=sys.stderr)
 
 
-async def package_rename(services: Services, options: argparse.Namespace) -> None:
+async def package_rename(api: Api, options: argparse.Namespace) -> None:
     """Give a package another name; pulls of the old one go on."""
-    await _renaming(services).rename(OPERATOR, options.repository, options.name)
+    owner, name = split_name(options.name, "OWNER/NEW")
+    if owner != options.repository.partition("/")[0]:
+        raise Invalid(
+            f"{options.name} is another owner's: "
+            f"'packhouse package transfer {options.repository} {owner}' first"
+        )
+    await _change(api, options.repository, PackageChange(name=name))
     print(f"{options.repository} is {options.name} now; {_KEPT}", file=sys.stderr)
 
 
-async def package_transfer(services: Services, options: argparse.Namespace) -> None:
+async def package_transfer(api: Api, options: argparse.Namespace) -> None:
     """Give a package to another owner; pulls of the old name go on, by the new owner's leave."""
-    now = await _renaming(services).transfer(OPERATOR, options.repository, options.owner)
-    print(f"{options.repository} is {now} now; {_KEPT}", file=sys.stderr)
+    now = await _change(api, options.repository, PackageChange(owner=options.owner))
+    print(f"{options.repository} is {now.name} now; {_KEPT}", file=sys.stderr)
 
 
-async def package_release(services: Services, options: argparse.Namespace) -> None:
+async def package_release(api: Api, options: argparse.Namespace) -> None:
     """Free a name that a package had before: pulls of it end, and others may take it."""
-    now = await _renaming(services).release(OPERATOR, options.repository)
-    print(f"{options.repository} is free; what had that name is {now}", file=sys.stderr)
+    freed = await api.ask(FreedName, "DELETE", ALIAS, *split_name(options.repository, _FORM))
+    print(f"{options.repository} is free; what had that name is {freed.package}", file=sys.stderr)
 
 
-_KEPT = "the old name answers pulls until 'packhouse package release'"
+async def _change(api: Api, repository: str, change: PackageChange) -> Package:
+    return await api.ask(Package, "PATCH", PACKAGE, *split_name(repository, _FORM), body=change)
 
 
-def _renaming(services: Services) -> Renaming:
-    return Renaming(services.database, services.clock)
-
-
-def _package(row: Any) -> dict[str, Any]:
+def _package(package: Package) -> dict[str, Any]:
     return {
-        "repository": row["repository"],
-        "format": row["format"],
-        "visibility": Visibility(row["visibility"]).name.lower(),
-        "project": row["project"] or "",
-        "unconfirmed": _word(row["pending_visibility"]),
-        "created": rfc3339(row["created_at"]),
+        "repository": package.name,
+        "format": package.format,
+        "visibility": package.visibility,
+        "project": (package.project or "").partition("/")[2],
+        "unconfirmed": package.unconfirmed or "",
+        "created": package.created_at,
     }
-
-
-def _word(visibility: int | None) -> str:
-    """Name the visibility that waits for 'package link'; "" for none."""
-    return "" if visibility is None else Visibility(visibility).name.lower()

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+JSON_HELP = "print one JSON document"
+
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Print rows that all have the same columns; nothing but `[]` in JSON when there are none."""

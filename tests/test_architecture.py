@@ -68,7 +68,8 @@ def test_the_core_knows_the_wiring_only_where_it_sits_on_it(module: str) -> None
 @cache
 def sits_on_app(module: str) -> bool:
     tree = tree_of(module)
-    registers = any(node.name.startswith(("add_", "build_parser")) for node in functions(tree))
+    words = ("add_", "build_parser", "run_here")
+    registers = any(node.name.startswith(words) for node in functions(tree))
     return registers and any(name.startswith("registry.app.") for name in imports(tree))
 
 

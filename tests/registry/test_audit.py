@@ -10,6 +10,7 @@ from auth.principals import Role, Visibility
 from registry.audit import MOST, OVERFLOW, Line, Tally, network
 from registry.audit_commands import audit_list, parse_time
 from registry.gc import LEASE
+from registry.running import local_api
 from storage.clock import SECOND
 from storage.database import Row
 from storage.errors import Invalid, NotFound
@@ -230,12 +231,14 @@ async def test_the_command_prints_a_line_of_json_each(
     await world.client().push_image("acme/app", "v2")
     await world.client("stranger").push_image("stranger/app", "v1")
     options = {"owner": "acme", "since": "2023-11-15", "json": True}
-    await audit_list(world.services, argparse.Namespace(**options))
+    async with local_api(world.services) as api:
+        await audit_list(api, argparse.Namespace(**options))
     (line,) = capsys.readouterr().out.splitlines()
     shown = json.loads(line)
     assert (shown["account"], shown["did"], shown["to"]) == ("writer", "manifest.push", "acme/app")
     assert (shown["result"], shown["times"], shown["owner"]) == ("done", 1, "acme")
-    await audit_list(world.services, argparse.Namespace(owner=None, since=None, json=False))
+    async with local_api(world.services) as api:
+        await audit_list(api, argparse.Namespace(owner=None, since=None, json=False))
     assert len(capsys.readouterr().out.splitlines()) == MADE + 3
 
 

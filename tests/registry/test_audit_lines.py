@@ -268,7 +268,7 @@ def test_no_module_that_reads_a_request_makes_the_operator() -> None:
     assert {name for name in knowing if not name.endswith("_commands.py")} == {
         "auth/audit.py",
         "auth/principals.py",
-        "registry/commands.py",
+        "registry/running.py",
         "registry/sweep.py",
     }
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from registry.package_commands import package_history
+from registry.running import local_api
+from registry.version_commands import package_history
 from tests.registry.world import World
 
 
@@ -38,7 +39,8 @@ async def test_the_command_tells_all_tags_or_one(
 
     async def told(**options: object) -> list[tuple[str, str]]:
         words = argparse.Namespace(repository="acme/app", json=True, **options)
-        await package_history(world.services, words)
+        async with local_api(world.services) as api:
+            await package_history(api, words)
         return [(row["tag"], row["digest"]) for row in json.loads(capsys.readouterr().out)]
 
     every = [("v1", other.digest), ("v2", "deleted"), ("v2", image.digest)]

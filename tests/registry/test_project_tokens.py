@@ -6,6 +6,7 @@ import pytest
 
 from auth.audit import OPERATOR
 from auth.principals import Scope, Visibility
+from registry.running import local_api
 from registry.token_commands import token_create
 from storage.errors import Invalid
 from tests.registry.client import Client, basic, refused
@@ -66,10 +67,11 @@ async def test_a_job_s_token_lives_for_a_day_at_most(
     await world.services.projects.create(OPERATOR, "acme/one", Visibility.PRIVATE)
     words: dict[str, object] = {"project": "acme/one", "robot": None, "user": "admin", "name": ""}
     words |= {"scope": "read,write", "limit": [], "limit_package": [], "json": False}
-    for expires in ("25h", "4m", "never"):
-        with pytest.raises(Invalid, match="24h at most"):
-            await token_create(world.services, argparse.Namespace(**words, expires=expires))
-    await token_create(world.services, argparse.Namespace(**words, expires=None))
+    async with local_api(world.services) as api:
+        for expires in ("25h", "4m", "never"):
+            with pytest.raises(Invalid, match="24h at most"):
+                await token_create(api, argparse.Namespace(**words, expires=expires))
+        await token_create(api, argparse.Namespace(**words, expires=None))
     text = capsys.readouterr().out.strip()
     assert text.startswith("phj_")
     client = world.client("").with_authorization(f"Bearer {text}")
