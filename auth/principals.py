@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from typing import Self
 
 SITE_ID = -1
 """In the place of an account's id, in statements that choose what is seen: who sees all."""
@@ -41,51 +42,30 @@ class Scope(IntFlag):
 class Action(IntEnum):
     """What a route does to a repository."""
 
-    PULL = 1
-    PUSH = 2
-    DELETE = 3
-    ADMINISTER = 4
+    PULL = 1, Role.READ, Scope.READ, "pull", "pull"
+    PUSH = 2, Role.WRITE, Scope.WRITE, "push", "pull,push"
+    DELETE = 3, Role.WRITE, Scope.DELETE, "delete", "pull,delete"
+    ADMINISTER = 4, Role.ADMIN, Scope.ADMIN, "*", "*"
 
-    @property
-    def role(self) -> Role:
-        """The least role that may do it (PULL also follows from visibility)."""
-        return _ROLES[self]
+    role: Role
+    """The least role that may do it (PULL also follows from visibility)."""
+    scope: Scope
+    """The token scope it needs; `scope_bit` is its number."""
+    scope_bit: int
+    wire_name: str
+    """Its word in the Docker token protocol's scopes."""
+    scope_words: str
+    """The actions a client asks a bearer token for, to do it: writers read too."""
 
-    @property
-    def scope(self) -> Scope:
-        """The token scope it needs."""
-        return _SCOPES[self]
-
-    @property
-    def wire_name(self) -> str:
-        """Its word in the Docker token protocol's scopes."""
-        return _WIRE_NAMES[self]
-
-    @property
-    def scope_words(self) -> str:
-        """The actions a client asks a bearer token for, to do it: writers read too."""
-        return _SCOPE_WORDS.get(self, self.wire_name)
-
-
-_ROLES = {
-    Action.PULL: Role.READ,
-    Action.PUSH: Role.WRITE,
-    Action.DELETE: Role.WRITE,
-    Action.ADMINISTER: Role.ADMIN,
-}
-_SCOPES = {
-    Action.PULL: Scope.READ,
-    Action.PUSH: Scope.WRITE,
-    Action.DELETE: Scope.DELETE,
-    Action.ADMINISTER: Scope.ADMIN,
-}
-_WIRE_NAMES = {
-    Action.PULL: "pull",
-    Action.PUSH: "push",
-    Action.DELETE: "delete",
-    Action.ADMINISTER: "*",
-}
-_SCOPE_WORDS = {Action.PUSH: "pull,push", Action.DELETE: "pull,delete"}
+    def __new__(
+        cls, value: int, role: Role, scope: Scope, wire_name: str, scope_words: str
+    ) -> Self:
+        """Make a member with what is asked of it on every request as plain attributes."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.role, member.scope, member.scope_bit = role, scope, int(scope)
+        member.wire_name, member.scope_words = wire_name, scope_words
+        return member
 
 
 @dataclass(frozen=True, slots=True)
