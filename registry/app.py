@@ -49,7 +49,6 @@ from registry.oci.handlers import Handlers
 from registry.oci.surface import OciSurface
 from registry.open_files import OpenFiles
 from registry.packages import Packages
-from registry.pages import home
 from registry.proxies import Proxies
 from registry.rate_limits import RateLimits
 from registry.reflection import PATH as REFLECTION
@@ -64,6 +63,7 @@ from registry.retention import Retention
 from registry.sign_in_limits import SignInLimits
 from registry.site_routes import SiteRoute
 from registry.startup import forget_first_login
+from registry.ui.home import home
 from registry.ui.surface import page_routes
 from registry.upload_ids import UploadIds
 from registry.uploads import UploadLimits, Uploads

@@ -26,9 +26,7 @@ _HEADERS = {
 
 def _environment() -> Environment:
     pages = {
-        file.name: file.read_text("utf-8")
-        for file in _WEB.iterdir()
-        if file.name.endswith(".html") and file.name != "home.html"
+        file.name: file.read_text("utf-8") for file in _WEB.iterdir() if file.name.endswith(".html")
     }
     made = Environment(
         loader=DictLoader(pages),
