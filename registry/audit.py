@@ -30,6 +30,10 @@ PERIOD = 60
 MOST = 1000
 """Lines of one period of one worker; what comes after them is counted by address alone."""
 
+MOST_OF_NOBODY = 250
+"""How many of them may be of people who did not show who they are: any number of names costs those
+nothing, and must not crowd out what is told of others."""
+
 OVERFLOW = 100
 """Addresses counted after that; the others are one line."""
 
@@ -71,6 +75,11 @@ class Line:
     subject: str
     address: str
 
+    @property
+    def of_nobody(self) -> bool:
+        """Whether it is of nobody who has shown who he is: wrong passwords come with any name."""
+        return not self.account or self.result == "failed"
+
 
 @dataclass(slots=True)
 class Seen:
@@ -85,19 +94,34 @@ class Tally:
     """What one worker has counted since it last wrote."""
 
     lines: dict[Line, Seen] = field(default_factory=dict)
+    of_nobody: int = 0
 
     def add(self, line: Line, request_id: str) -> None:
         """Count one, in a table that stays small whatever is asked for."""
-        if line not in self.lines and len(self.lines) >= MOST:
-            address = line.address if len(self.lines) < MOST + OVERFLOW else "many addresses"
-            line = Line(line.kind, line.result, "", 0, "", "many names", address)
-        seen = self.lines.setdefault(line, Seen(request_id))
-        seen.times += 1
+        if line not in self.lines:
+            line = self._fitting(line)
+        if line not in self.lines:
+            self.lines[line] = Seen(request_id)
+            self.of_nobody += line.of_nobody
+        self.lines[line].times += 1
 
     def take(self) -> dict[Line, Seen]:
         """Return what was counted and begin anew."""
-        taken, self.lines = self.lines, {}
+        taken, self.lines, self.of_nobody = self.lines, {}, 0
         return taken
+
+    def _fitting(self, line: Line) -> Line:
+        """Return the line, or where the table is full one for many: still by account, if it can."""
+        known = len(self.lines) - self.of_nobody
+        full = (
+            self.of_nobody >= MOST_OF_NOBODY if line.of_nobody else known >= MOST - MOST_OF_NOBODY
+        )
+        if not full:
+            return line
+        if len(self.lines) >= MOST + OVERFLOW:
+            return Line(line.kind, line.result, "", 0, "", "many names", "many addresses")
+        account = "" if line.of_nobody else line.account
+        return Line(line.kind, line.result, account, 0, "", "many names", line.address)
 
 
 class Audit:

@@ -249,3 +249,21 @@ def test_a_time_is_a_day_or_a_moment() -> None:
     for text in ("yesterday", "", "2026-13-01"):
         with pytest.raises(Invalid, match="is not a time"):
             parse_time(text)
+
+
+@pytest.mark.parametrize("name", ["", "somebody"])
+def test_nobody_crowds_out_what_is_told_of_others(name: str) -> None:
+    tally, result = Tally(), "failed" if name else "not signed in"
+    for n in range(3 * MOST):
+        account = name and f"{name}{n}"
+        tally.add(Line("api", result, account, 0, f"owner{n}", "", "192.0.2.0/24"), "id")
+    theft = Line("delete", "denied", "stranger", 7, "acme", "acme/app", "192.0.2.7")
+    tally.add(theft, "id")
+    for n in range(3 * MOST):
+        tally.add(Line("api", "denied", "stranger", 7, f"owner{n}", "", "192.0.2.7"), "id")
+    taken = tally.take()
+    assert taken[theft].times == 1
+    assert len(taken) <= MOST + OVERFLOW + 1
+    assert sum(seen.times for line, seen in taken.items() if line.account == "stranger") == (
+        3 * MOST + 1
+    )
