@@ -11,7 +11,6 @@ from starlette.datastructures import Headers, QueryParams
 from auth.permissions import Access
 from auth.places import Place
 from auth.principals import Principal
-from registry.body import Body
 from registry.rest.needs import Need
 from storage.errors import Invalid
 
@@ -59,7 +58,7 @@ class Call:
     values: Mapping[str, str]
     headers: Headers
     query: Any
-    body: Body
+    body: bytes
     base: str
     place: Place | None = None
     package: Access | None = None
@@ -90,15 +89,14 @@ class Call:
         return int(self.values[name])
 
     async def read(self, kind: type[T]) -> T:
-        """Return the JSON body. Raises Invalid, TooLarge, TransferCut."""
+        """Return the JSON body. Raises Invalid."""
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             raise Invalid("send the body as application/json")
-        data = await self.body.read(BODY_BYTES)
-        if b"\\u0000" in data:
+        if b"\\u0000" in self.body:
             raise Invalid("the body holds NUL, which no name or text here does")
         try:
-            return msgspec.json.decode(data, type=kind)
+            return msgspec.json.decode(self.body, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Invalid(f"the body is not what is expected: {error}") from error
 

@@ -28,7 +28,7 @@ from registry.rate_limits import RateLimits
 from registry.repositories import CONTAINER
 from registry.requests import Exchange, exchange_of
 from registry.rest.needs import FOR_ALL, Need, On
-from registry.rest.operation import Call, Operation, read_query
+from registry.rest.operation import BODY_BYTES, Call, Operation, read_query
 from registry.sign_in_limits import Door
 from storage.errors import Denied, NameInvalid, NotAllowed, NotFound, PackhouseError
 from storage.names import RepositoryName, parse_repository
@@ -149,6 +149,8 @@ class RestSurface:
     ) -> Response:
         headers, exchange = IndexedHeaders(scope), exchange_of(scope)
         headers.require_one("authorization")
+        # All of it comes first: who is judged and then sends for an hour has his rights of before.
+        body = await self._body(operation, headers, receive)
         who = await self._who(operation, headers, exchange, scope)
         judged = await self._judge(operation.need, who, values)
         self._count(operation, who)
@@ -157,7 +159,7 @@ class RestSurface:
             values=values,
             headers=headers,
             query=read_query(operation.query, QueryParams(scope["query_string"])),
-            body=Body(receive, content_length(headers), self._idle_seconds),
+            body=body,
             base=base_url(self._public_url, scope["scheme"], headers.get("host", "")),
             place=judged if isinstance(judged, Place) else None,
             package=judged if isinstance(judged, Access) else None,
@@ -169,6 +171,12 @@ class RestSurface:
             return Response(status_code=204)
         data = msgspec.json.encode(answer)
         return Response(data, operation.status, media_type="application/json")
+
+    async def _body(self, operation: Operation, headers: Headers, receive: Receive) -> bytes:
+        """Return the body of a request that has one. Raises Invalid, TooLarge, TransferCut."""
+        if operation.body is None:
+            return b""
+        return await Body(receive, content_length(headers), self._idle_seconds).read(BODY_BYTES)
 
     async def _who(
         self, operation: Operation, headers: Headers, exchange: Exchange, scope: Scope
