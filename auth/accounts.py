@@ -35,10 +35,6 @@ select id, kind, name, is_admin, password_hash, password_version, default_visibi
   disabled_at
 from accounts where name = $1
 """
-LIST_ACCOUNTS = """
-select id, kind, name, is_admin, created_at, disabled_at from accounts
-where name > $1 and kind in ('user', 'organization') order by name limit $2
-"""
 SET_PASSWORD = """
 update accounts set password_hash = $2, password_version = password_version + 1
 where name = $1 and kind = 'user' returning id
@@ -272,7 +268,3 @@ class Accounts:
             await note(tx, who, "owner.default-visibility", account.id, name, at, said)
 
         await self._database.write(work)
-
-    async def list(self, after: str = "", limit: int = 1000) -> Sequence[Row]:
-        """Return up to `limit` users and organizations with names above `after`."""
-        return await self._database.fetch(LIST_ACCOUNTS, after, limit)

@@ -18,10 +18,6 @@ p.id, p.repository, p.format, p.visibility, p.own_visibility, p.created_at, p.de
   p.owner_id, r.name as project, case when p.link_confirmed = 0 and r.visibility > p.visibility
     then r.visibility else null end as pending_visibility
 """
-LIST_PACKAGES = f"""
-select {PACKAGE_COLUMNS} from packages p left join projects r on r.id = p.project_id
-where p.repository > $1 and p.deleted_at is null order by p.repository limit $2
-"""
 FIND_PACKAGE = f"""
 select {PACKAGE_COLUMNS}, p.deletion_id
 from packages p left join projects r on r.id = p.project_id
@@ -76,10 +72,6 @@ class Packages:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-
-    async def list(self, after: str = "", limit: int = 1000) -> Sequence[Row]:
-        """Return packages in ASCII order of their repositories after `after`."""
-        return await self._database.fetch(LIST_PACKAGES, after, limit)
 
     async def get(self, repository: str) -> Row:
         """Return one package. Raises NameInvalid, NotFound."""
