@@ -15,7 +15,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from registry.progress import shown_size
+from registry.sizes import shown_size
 
 
 def make_bars(out: TextIO, unit: str, *, counted: bool) -> Progress:

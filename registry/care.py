@@ -16,8 +16,9 @@ from registry.app import Services, open_services
 from registry.backup import Backup
 from registry.config import Config, from_environment
 from registry.fsck import SUM_BLOBS, Fsck, Position
-from registry.progress import Pace, Progress, shown_size
+from registry.progress import Pace, Progress
 from registry.restore import Restored
+from registry.sizes import shown_size
 from registry.startup import lock_directory, prepare_database, prepare_directory
 from registry.tables import print_document, print_rows
 from storage.errors import Conflict

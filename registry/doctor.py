@@ -26,8 +26,8 @@ from registry.checks import FAIL, OK, WARN, Check
 from registry.config import Config, ConfigError, from_environment
 from registry.instruments import require_tracing
 from registry.outside import check_outside
-from registry.progress import shown_size
 from registry.reflection import issue_pass
+from registry.sizes import shown_size
 from registry.sockets import listen
 from registry.startup import FIXED_SQLITE, RESTORING
 from registry.tables import print_rows

@@ -4,12 +4,11 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
+from registry.sizes import shown_size
 from storage.periodic import Sleep
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
-
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 class Progress:
@@ -92,11 +91,3 @@ class Pace:
         at = asyncio.get_running_loop().time()
         self._free_at = max(self._free_at, at) + amount / self._rate
         await self._sleep(self._free_at - at)
-
-
-def shown_size(size: int) -> str:
-    """Render a number of bytes for a person: 1.5 GiB."""
-    amount, unit = float(size), 0
-    while amount >= 1024 and unit < len(_UNITS) - 1:
-        amount, unit = amount / 1024, unit + 1
-    return f"{amount:.1f} {_UNITS[unit]}" if unit else f"{size} bytes"

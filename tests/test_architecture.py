@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,16 @@ def test_every_arrow_points_the_right_way(module: str) -> None:
         room = module.partition("/")[0]
         later = set(ROOMS[ROOMS.index(room) + 1 :])
         assert [name for name in imports(tree_of(module)) if name.split(".")[0] in later] == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {name.removesuffix(".py").replace("/", "."): name for name in MODULES}
+    arrows = {
+        name: {each for full in imports(tree_of(file)) for each in (full, full.rpartition(".")[0])}
+        & names.keys()
+        for name, file in names.items()
+    }
+    assert len(list(TopologicalSorter(arrows).static_order())) == len(names)
 
 
 def test_the_core_knows_the_wiring_only_where_it_sits_on_it(module: str) -> None:
