@@ -60,11 +60,3 @@ async def test_hidden_and_unknown_are_one_answer(world: World, stranger: Client)
             path = f"{ORGANIZATIONS}/{name}/members/stranger"
             refused = await stranger.request(method, path, json={})
             problem(refused, 403, "denied", f"may not administer {name}")
-
-
-async def test_an_organization_is_named_in_any_case(world: World) -> None:
-    owner, members = world.client("owner"), f"{ORGANIZATIONS}/ACME/members"
-    added = await owner.put(f"{members}/STRANGER", json={"role": "member"})
-    assert added.json() == {"user": "stranger", "role": "member"}
-    assert added.json() in (await owner.get(members)).json()["items"]
-    assert (await owner.delete(f"{members}/Stranger")).status_code == 204
