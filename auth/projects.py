@@ -26,12 +26,6 @@ FIND_PROJECT = """
 select r.id, r.name, r.visibility, r.owner_id from projects r join accounts o on o.id = r.owner_id
 where o.name = $1 and r.folded_name = $2 and r.deleted_at is null
 """
-LIST_PROJECTS = """
-select r.id, r.name, r.visibility, r.created_at, o.name as owner
-from accounts o join projects r on r.owner_id = o.id
-where o.name = $1 and r.folded_name > $2 and r.deleted_at is null
-order by r.folded_name limit $3
-"""
 LIST_VISIBLE_PROJECTS = f"""
 select r.name, r.folded_name, r.visibility, r.created_at, o.name as owner
 from accounts o join projects r on r.owner_id = o.id
@@ -133,10 +127,6 @@ class Projects:
         if row is None:
             raise NotFound(f"there is no project {path!r}")
         return row["id"], f"{owner_name}/{row['name']}"
-
-    async def list(self, owner: str, after: str = "", limit: int = 1000) -> Sequence[Row]:
-        """Return projects of an owner in the order of their folded names after `after`."""
-        return await self._database.fetch(LIST_PROJECTS, owner, after, limit)
 
     async def visible(
         self, who: Principal, owner: str, after: str = "", limit: int = 1000

@@ -116,6 +116,17 @@ def test_a_user_that_cannot_be_made_is_told_why(cli: Cli) -> None:
     assert [it["name"] for it in cli("user", "list", "--json").json] == ["ada", "admin"]
 
 
+def test_a_user_may_be_called_like_the_operator(cli: Cli) -> None:
+    cli("user", "create", "operator", "--admin", "--password-stdin", stdin=PASSWORD)
+    cli("user", "password", "operator", "--password-stdin", stdin=PASSWORD)
+    assert cli("user", "disable", "operator").err == "user operator disabled\n"
+    assert (
+        cli("user", "demote", "operator").err == "user operator is no administrator of the site\n"
+    )
+    (shown,) = cli("user", "show", "operator", "--json").json
+    assert (shown["disabled"], shown["admin"]) == (True, False)
+
+
 def test_an_unknown_user_is_named(cli: Cli) -> None:
     unknown = "there is no user named 'nobody'"
     for command in (("user", "disable", "nobody"), ("user", "enable", "nobody")):
