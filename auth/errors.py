@@ -38,6 +38,10 @@ class NotSignedIn(_Challenge):
         return cls(f"sign in to {action.wire_name} {repository}", scope=_scope(action, repository))
 
 
+CHANGED = "this account is disabled, or its password was changed: sign in again"
+"""What somebody is told whose sign-in no longer counts when something is made of it."""
+
+
 class InsufficientScope(_Challenge):
     """A bearer token that does not hold what the request needs."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from auth.accounts import END_SESSIONS, LOCK_ACCOUNT
 from auth.audit import note
-from auth.errors import NotSignedIn
+from auth.errors import CHANGED, NotSignedIn
 from auth.principals import Principal
 from storage.clock import SECOND, Clock
 from storage.database import Database, Row, Transaction
@@ -114,9 +114,7 @@ class Sessions:
             return row is not None
 
         if not await self._database.write(work):
-            raise NotSignedIn(
-                "this account is disabled, or its password was changed: sign in again"
-            )
+            raise NotSignedIn(CHANGED)
         return secret
 
     async def find(self, secret: str) -> Session | None:

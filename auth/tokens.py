@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from auth.audit import note
-from auth.errors import NotSignedIn
+from auth.errors import CHANGED, NotSignedIn
 from auth.principals import Principal, Scope
 from storage.clock import SECOND, Clock, rfc3339
 from storage.database import Database, Row, Transaction
@@ -66,6 +66,10 @@ order by t.token_id, t.layer, t.resource_kind, t.resource_id limit 100000
 LOCK_TOKEN = """
 update tokens set name = name where id = $1 and revoked_at is null
 returning id, kind, account_id, project_id, scopes, expires_at, limit_layers, password_version
+"""
+LOCK_SIGNED_IN = """
+update accounts set name = name where id = $1 and password_version = $2 and disabled_at is null
+returning id
 """
 FIND_CONCERNED = """
 select coalesce(u.owner_id, u.id) as owner_id, u.name, k.kind
@@ -185,6 +189,7 @@ class Tokens:
 
         async def work(tx: Transaction) -> MintedToken:
             if not who.token_id:
+                await _require_signed_in(tx, who)
                 made = await insert_token(tx, who, new, text, at)
                 return MintedToken(made, text, new.expires_at)
             # The row's lock: whoever revokes the parent sees this child, or this sees that.
@@ -253,6 +258,14 @@ async def insert_token(
     if new.kind != "refresh":  # one is made at every use of the last: that is a sign-in
         await _note(tx, who, "token.create", token_id, at)
     return token_id
+
+
+async def _require_signed_in(tx: Transaction, who: Principal) -> None:
+    """Keep a password's token from outliving a change that came between sign-in and this."""
+    if who.password_version is None:
+        return
+    if await tx.fetch_one(LOCK_SIGNED_IN, who.account_id, who.password_version) is None:
+        raise NotSignedIn(CHANGED)
 
 
 def bounded(new: NewToken, parent: Row) -> NewToken:

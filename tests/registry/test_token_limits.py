@@ -245,3 +245,19 @@ async def test_a_large_crowd_is_flushed_in_chunks(world: World) -> None:
     await world.services.last_uses.flush()
     rows = await world.rows("select id from tokens where last_used_at > 0")
     assert sorted(row["id"] for row in rows) == sorted(ids)
+
+
+async def test_a_passwords_token_does_not_outlive_a_change_that_came_between(world: World) -> None:
+    """Signed in, then disabled or given another password, and only then the token is made."""
+    account = await world.services.accounts.get("writer")
+    who = Principal(account.id, "writer", "user", password_version=account.password_version)
+    new = NewToken(account.id, "user")
+    assert (await world.services.tokens.make(who, new)).id
+    await world.services.accounts.set_enabled(OPERATOR, "writer", enabled=False)
+    with pytest.raises(Unauthenticated, match="disabled"):
+        await world.services.tokens.make(who, new)
+    await world.services.accounts.set_enabled(OPERATOR, "writer", enabled=True)
+    assert (await world.services.tokens.make(who, new)).id
+    await world.services.accounts.set_password(OPERATOR, "writer", "another long password")
+    with pytest.raises(Unauthenticated, match="password was changed"):
+        await world.services.tokens.make(who, new)
