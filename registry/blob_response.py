@@ -70,12 +70,13 @@ class BlobResponse(Response):
         if isinstance(self._source, AsyncIterator):
             await self._send_chunks(self._source, head, send)
             return
-        file, start, stop = self._source, self._start, self._stop
-        if EXTENSION not in scope.get("extensions", {}):
-            await self._send_chunks(_read(file, start, stop), head, send)
-            return
-        await send(head)
-        await send({"type": EXTENSION, "file": file, "offset": start, "count": stop - start})
+        start, stop = self._start, self._stop
+        with self._source as file:
+            if EXTENSION not in scope.get("extensions", {}):
+                await self._send_chunks(_read(file, start, stop), head, send)
+                return
+            await send(head)
+            await send({"type": EXTENSION, "file": file, "offset": start, "count": stop - start})
 
     @staticmethod
     async def _send_chunks(

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -121,8 +122,9 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _welcome(config: Config, found: Sequence[str]) -> None:
-    warn_of_sqlite(config)
-    print_welcome(config, found)
+    with suppress(OSError):  # a terminal that was closed meanwhile, under nohup
+        warn_of_sqlite(config)
+        print_welcome(config, found)
 
 
 def _check(options: argparse.Namespace) -> int:

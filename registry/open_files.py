@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from pathlib import Path
+from typing import Self
 
 MOST = 64
 SECONDS = 10.0
@@ -16,22 +17,41 @@ SECONDS = 10.0
 
 
 class OpenFile:
-    """A descriptor that readers share, each at offsets of its own.
+    """A descriptor that readers share, each at offsets of its own, in a `with`.
 
-    It closes when nobody holds this object any more, whatever became of a request: no reader has
-    to say that he is done.
+    The last to leave closes it. A reader who never came to his `with` has left when nobody holds
+    this object any more: a request that was given up may be kept in a circle for long.
     """
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "_readers")
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._readers = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._readers -= 1
+        if not self._readers:
+            self._close()
 
     def __del__(self) -> None:
+        if self._readers:
+            self._close()
+
+    def _close(self) -> None:
+        self._readers = 0
         try:  # in a thread: the last descriptor of a removed file gives its space back first
             asyncio.get_running_loop().run_in_executor(None, os.close, self._descriptor)
         except RuntimeError:  # no loop, or one that ends
             os.close(self._descriptor)
+
+    def shared(self) -> Self:
+        """Return it for one reader more."""
+        self._readers += 1
+        return self
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -53,7 +73,7 @@ class OpenFiles:
         if kept is None:
             return None
         status = os.fstat(kept.fileno())
-        return kept if status.st_nlink and status.st_size == size else None
+        return kept.shared() if status.st_nlink and status.st_size == size else None
 
     async def open(self, key: str, path: Path, size: int) -> OpenFile | None:
         """Open the file of a key; None if it has not `size` bytes. Raises FileNotFoundError."""
@@ -61,7 +81,7 @@ class OpenFiles:
         file = OpenFile(descriptor)
         if found != size:
             return None
-        self._keep(key, file)
+        self._keep(key, file.shared())
         return file
 
     async def close(self) -> None:
@@ -71,16 +91,20 @@ class OpenFiles:
         self._forget()
 
     def _keep(self, key: str, file: OpenFile) -> None:
+        leaving = [self._kept.pop(key)] if key in self._kept else []
         self._kept[key] = file
-        self._kept.move_to_end(key)
         if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+            leaving.append(self._kept.popitem(last=False)[1])
+        for one in leaving:
+            one.__exit__()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self._forget)
 
     def _forget(self) -> None:
         self._timer = None
-        self._kept = OrderedDict()
+        kept, self._kept = self._kept, OrderedDict()
+        for one in kept.values():
+            one.__exit__()
 
 
 def _open(path: Path) -> tuple[int, int]:

@@ -67,6 +67,19 @@ async def test_readers_share_a_descriptor_until_the_last_has_left(file: Path) ->
     await until(lambda: descriptors(file) == 0)
 
 
+async def test_a_reader_has_left_at_the_end_of_his_with(file: Path) -> None:
+    """Whoever still holds the object: a request that broke off is kept by its traceback."""
+    files = OpenFiles()
+    first, second = await opened(files, file), await opened(files, file)
+    await files.close()
+    with first:
+        pass
+    assert descriptors(file) == 1
+    with second:
+        pass
+    await until(lambda: descriptors(file) == 0)
+
+
 async def test_a_file_that_was_removed_is_not_handed_out(file: Path) -> None:
     files = OpenFiles()
     await opened(files, file)

@@ -32,6 +32,11 @@ NO_LIMITS = {
 async def furnish(url: str, text: str) -> None:
     """Make what schemathesis.toml names, so that requests reach something."""
     client = Client(None, f"Bearer {text}", url)
+    async with client.http:
+        await _furnish(client)
+
+
+async def _furnish(client: Client) -> None:
     await client.post("/api/v1/users", json={"name": NAME, "admin": True})
     v1 = "/api/v1"
     for name in ("ann", "bob"):

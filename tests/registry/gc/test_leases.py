@@ -111,6 +111,11 @@ async def prepare_everything(depot: Depot) -> None:
         "insert into tokens (kind, account_id, hash, scopes, created_at, expires_at) "
         "select 'refresh', min(id), 'ended', 1, 0, 0 from accounts"
     )
+    await depot.database.execute(
+        "insert into sessions (hash, account_id, password_version, way, address, agent, "
+        "created_at, last_used_at, expires_at, ends_at) "
+        "select 'ended', min(id), 0, '', '', '', 0, 0, 0, 0 from accounts"
+    )
     depot.clock.advance(31 * DAY)
 
 
@@ -134,5 +139,14 @@ async def test_a_sleeper_destroys_nothing_at_any_step(depot: Depot) -> None:
         assert depot.objects() == files
     await depot.collector.sweep.close()
     assert set(await depot.gc()) >= {
-        *("uploads", "manifests", "deletions", "links", "blobs", "audit lines", "sign-ins")
+        *(
+            "uploads",
+            "manifests",
+            "deletions",
+            "links",
+            "blobs",
+            "audit lines",
+            "sign-ins",
+            "sessions",
+        )
     }
