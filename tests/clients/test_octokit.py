@@ -200,7 +200,7 @@ def test_packages_are_found_deleted_and_restored(olive: Octokit, push: Pushed, d
     public = olive(method("list", door), package_type="container", visibility="public", **place)
     assert named(public, door) == found[1:]
     assert olive(method("delete", door), **deep) == 204
-    said = f"repository {owner}/{second} is not known, or you may not see it{DOCUMENTATION}"
+    said = f"there is no package {owner}/{second}{DOCUMENTATION}"
     assert olive.refused(method("get", door), **deep) == (404, said)
     assert olive(method("restore", door), **deep) == 204
     assert olive(method("get", door), **deep)["id"] == found[1]["id"]
