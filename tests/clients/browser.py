@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from selenium.common.exceptions import TimeoutException
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -88,7 +88,11 @@ class Browser:
 
     def _wait(self, condition: object) -> None:
         try:
-            WebDriverWait(self.driver, PATIENCE_SECONDS).until(condition)  # type: ignore[arg-type]
+            # A page that is just going answers with errors of many kinds: ask again.
+            wait = WebDriverWait(
+                self.driver, PATIENCE_SECONDS, ignored_exceptions=[WebDriverException]
+            )
+            wait.until(condition)  # type: ignore[arg-type]
         except TimeoutException:
             raise AssertionError(f"{self.driver.current_url} says:\n{self.text}") from None
 
