@@ -1,0 +1,1 @@
+"""npm: the registry API that npm, pnpm and yarn speak."""

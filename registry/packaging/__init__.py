@@ -1,0 +1,1 @@
+"""What every package format shares: its versions are OCI artifacts, published by one set of verbs."""
