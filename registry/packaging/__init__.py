@@ -1,1 +1,1 @@
-"""What every package format shares: its versions are OCI artifacts, published by one set of verbs."""
+"""What every package format shares: versions are OCI artifacts, published by one set of verbs."""

@@ -36,7 +36,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Where a version stands among its package's: keys compare as text, the newest is the largest."""
+    """Where a version stands among others: keys compare as text, the newest is the largest."""
 
     key: str
     prerelease: bool
