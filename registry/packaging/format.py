@@ -59,7 +59,10 @@ class VersionFacts:
 
 @dataclass(frozen=True, slots=True)
 class PublishedVersion:
-    """What a fragment is rendered from: all of it is kept with the version."""
+    """What a fragment is rendered from: all of it is kept with the version.
+
+    `publisher` is the name of the account that published it, "" where it has no row any more.
+    """
 
     package: str
     version: str
@@ -68,6 +71,7 @@ class PublishedVersion:
     files: Sequence[StoredFile]
     state: State
     published_at: int
+    publisher: str = ""
 
 
 class Format(Protocol):
