@@ -10,6 +10,7 @@ some proxies refuse.
 import argparse
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -152,10 +153,12 @@ def from_pypi(client: Client) -> None:
 
 def from_npm(client: Client) -> None:
     home = CACHE / "npm" / f"{client.name}-{client.version}"
-    quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts"]
+    quiet = ["--no-audit", "--no-fund", "--no-update-notifier"]
+    scripts = f"--ignore-scripts={json.dumps(not client.scripts)}"
     with fresh_directory(home) as partial:
+        (partial / "package.json").write_text(json.dumps({"overrides": client.overrides}))
         what = f"{client.packages[0]}@{client.version}"
-        run(*npm(), "install", "--prefix", partial, *quiet, what)
+        run(*npm(), "install", "--prefix", partial, *quiet, scripts, what)
     place(home / "node_modules" / (client.installs or f".bin/{client.name}"), client, link=True)
 
 

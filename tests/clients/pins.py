@@ -5,8 +5,8 @@ import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PINS = Path(__file__).with_name("pins.toml")
@@ -26,6 +26,8 @@ class Client:
     minimum: str = ""
     module: str = ""
     installs: str = ""
+    scripts: bool = False
+    overrides: Mapping[str, str] = field(default_factory=dict)
     ask: Sequence[str] = ("--version",)
     required: bool = True
     reason: str = ""
