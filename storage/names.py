@@ -7,6 +7,7 @@ Patterns are ASCII, possessive and matched in full against one component at a ti
 input, and no newline slips past the end.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -68,7 +69,14 @@ _COMPONENT = re.compile(r"[a-z0-9]++(?:(?:\.|__?+|-++)[a-z0-9]++)*+")
 _OWNER = re.compile(r"[a-z0-9]++(?:-[a-z0-9]++)*+")
 _OWNER_LENGTH = 39
 _PROJECT = re.compile(r"[A-Za-z0-9._-]{1,100}+")
+MAX_TAG_LENGTH = 128
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}+")
+_SLUG = re.compile(r"-x[0-9a-f]{16}\Z")
+_SLUG_LENGTH = 18
+_OTHER = re.compile(r"[^a-z0-9]++")
+_SEPARATORS = (".", "_", "__")
+MAX_COMPONENT_LENGTH = 150
+"""Characters of a package's component: with owner and format, 200 at most."""
 
 
 class OneComponentName(NameInvalid):
@@ -119,17 +127,26 @@ def parse_repository(text: str) -> RepositoryName:
             raise NameInvalid(_component_message(text, component))
     if not rest:
         raise OneComponentName(f"names are owner/image: try HOST/<you>/{text}")
-    _check_owner(owner)
+    check_owner(owner)
     return RepositoryName(owner, tuple(rest))
 
 
 def parse_owner(text: str) -> str:
     """Read the name of a user or organization, folded to lower case. Raises NameInvalid."""
     owner = text.lower() if text.isascii() else text
-    _check_owner(owner)
+    check_owner(owner)
     if owner in RESERVED_OWNERS:
         raise NameInvalid(f"owner name {quoted(text)} is reserved: choose another")
     return owner
+
+
+def check_owner(owner: str) -> None:
+    """Check an owner's name by its grammar alone, without folding it. Raises NameInvalid."""
+    if len(owner) > _OWNER_LENGTH or not _OWNER.fullmatch(owner):
+        raise NameInvalid(
+            f"owner name {quoted(owner)} is not valid: use lower-case letters and digits, with "
+            f"single '-' between them (at most {_OWNER_LENGTH})"
+        )
 
 
 def parse_team(text: str) -> tuple[str, str]:
@@ -175,12 +192,23 @@ def parse_reference(text: str) -> Digest | Tag:
     return Digest.parse(text) if ":" in text else parse_tag(text)
 
 
-def _check_owner(owner: str) -> None:
-    if len(owner) > _OWNER_LENGTH or not _OWNER.fullmatch(owner):
-        raise NameInvalid(
-            f"owner name {quoted(owner)} is not valid: use lower-case letters and digits, with "
-            f"single '-' between them (at most {_OWNER_LENGTH})"
-        )
+def component_of(name: str, most: int = MAX_COMPONENT_LENGTH) -> str:
+    """Return the component that a package's true name has in a repository's name.
+
+    It is the name itself where that is a legal component of at most `most` characters, else a slug
+    of it, "-x" and 16 hex digits of its sha256. What looks like a slug is slugged too, so no two
+    names share a component (but for a collision of 64 bits, which the packages' row refuses).
+    """
+    if len(name) <= most and _COMPONENT.fullmatch(name) and not _SLUG.search(name):
+        return name
+    slug = _OTHER.sub(_separator, name.lower()).strip("._-")[: most - _SLUG_LENGTH]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{slug.rstrip('._-') or 'x'}-x{digest[:16]}"
+
+
+def _separator(found: re.Match[str]) -> str:
+    """Keep what may stand between letters; anything else is one '-'."""
+    return found[0] if found[0] in _SEPARATORS else "-"
 
 
 def _component_message(text: str, component: str) -> str:

@@ -19,6 +19,7 @@ from storage.names import (
     RepositoryName,
     Tag,
     TagInvalid,
+    component_of,
     parse_owner,
     parse_project,
     parse_reference,
@@ -220,3 +221,43 @@ def test_a_hostile_name_costs_nothing_and_its_message_is_short(
     assert refused.value.message.isascii()
     assert len(refused.value.message) < 1_000
     assert time.thread_time() - began < 0.2
+
+
+true_name = st.one_of(name, st.text(max_size=40), st.text("aA0._-/@é ", max_size=230))
+
+
+@given(true_name)
+@example("a" * 150)
+@example("a" * 151)
+@example("-x0123456789abcdef")
+@example("pad-x0123456789abcdef")
+@example("pad-x0123456789abcdef\n")
+@example("\ud800")
+@example("")
+def test_every_true_name_has_a_component_that_leaves_room_for_owner_and_format(text: str) -> None:
+    found = component_of(text)
+    longest = f"{'o' * 39}/rubygems/{found}"
+    assert str(parse_repository(longest)) == longest
+    assert len(longest) <= 200
+    assert component_of(text) == found
+
+
+@given(true_name, true_name)
+@example("Pad", component_of("Pad"))
+@example("Pad", "pad")
+@example("a..b", "a-b")
+def test_no_two_true_names_share_a_component(one: str, other: str) -> None:
+    assert (component_of(one) == component_of(other)) == (one == other)
+
+
+@given(st.one_of(component, name))
+def test_a_legal_component_is_itself(text: str) -> None:
+    assert component_of(text) == text or "/" in text or re.search("-x[0-9a-f]{16}$", text)
+
+
+def test_a_slug_is_read_by_people_and_never_changes() -> None:
+    """Packages live under these names for ever."""
+    assert component_of("Mono.Cecil") == "mono.cecil-xc8137d82d65983fd"
+    assert component_of("日本") == "x-xcf2abf0c5be326cb"
+    assert len(component_of("a" * 151)) == 150
+    assert len(component_of("A" * 200, most=60)) == 60
