@@ -23,6 +23,8 @@ log = logging.getLogger("packhouse.request")
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _UPLOAD = re.compile(r"/blobs/uploads/[^/]+$")
+_TOKEN = re.compile(r"(/-/(?:user|npm/v1/tokens)/token/).+")
+"""npm ends a token by a path that holds it; no repository's name has a component '-'."""
 _MAX_TEXT = 200
 _random = random.Random()  # noqa: S311
 """Begins from the system's in each process; an id is to be another, not to be secret."""
@@ -144,10 +146,16 @@ def _begin(scope: Scope) -> Exchange:
     return Exchange(
         id=given.decode() if _ID.fullmatch(given) else f"{_random.getrandbits(64):016x}",
         method=scope["method"],
-        path=_UPLOAD.sub("/blobs/uploads/...", path) if b"/uploads/" in raw else path,
+        path=_without_secrets(path),
         client=client[0] if client else "",
         agent=_text(agent),
     )
+
+
+def _without_secrets(path: str) -> str:
+    if "/uploads/" in path:
+        path = _UPLOAD.sub("/blobs/uploads/...", path)
+    return _TOKEN.sub(r"\1...", path) if "/token/" in path else path
 
 
 def _text(value: bytes) -> str:

@@ -56,11 +56,11 @@ class SignInLimits:
                 if user is not None:
                     exchange_of(request.scope).claimed = user
                     self._guesses.failed(user, client)
-                self._count("", client)
+                self.count("", client)
                 raise
             if user is not None:
                 self._guesses.succeeded(user, client)
-            self._count(request.state.account, client)
+            self.count(request.state.account, client)
             return response
 
         return limited
@@ -69,10 +69,14 @@ class SignInLimits:
         """Count by address what nobody has to sign in for, and what leaves a row for a while."""
 
         async def limited(request: Request) -> Response:
-            self._begun.spend(Caller.of("", exchange_of(request.scope).client))
+            self.begin(exchange_of(request.scope).client)
             return await answer(request)
 
         return limited
+
+    def begin(self, client: str) -> None:
+        """Count one that an address begins. Raises TooManyRequests."""
+        self._begun.spend(Caller.of("", client))
 
     @contextmanager
     def attempt(self, user: str, client: str) -> Iterator[None]:
@@ -88,7 +92,8 @@ class SignInLimits:
             raise
         self._guesses.succeeded(user, client)
 
-    def _count(self, account: str, client: str) -> None:
+    def count(self, account: str, client: str) -> None:
+        """Count a sign-in, or with "" one of nobody. Raises TooManyRequests."""
         if self._tokens is not None:
             self._tokens.spend(Caller.of(account, client))
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from auth.oauth import field
-from auth.web_logins import WAITING_SECONDS, WebLogins
+from auth.web_logins import WAITING_SECONDS, BegunLogin, WebLogins
 from registry.requests import exchange_of
 from registry.ui.browsers import Browsers
 from registry.ui.templates import render_page
@@ -31,15 +31,7 @@ class ClientLogins:
         request.state.account = ""
         exchange, base = exchange_of(request.scope), self._browsers.base(request)
         begun = await self._logins.begin(exchange.agent, exchange.client)
-        return JSONResponse(
-            {
-                "loginUrl": f"{base}{CONFIRM}?{urlencode({'login': begun.id})}",
-                "doneUrl": f"{base}{LOGINS}?{urlencode({'secret': begun.secret})}",
-                "code": begun.code,
-                "expiresIn": WAITING_SECONDS,
-            },
-            headers=_NO_STORE,
-        )
+        return JSONResponse(render_begun(base, begun), headers=_NO_STORE)
 
     async def fetch(self, request: Request) -> Response:
         """GET /-/ui/logins?secret=...: 202 while nobody has decided, then {"token"}, once.
@@ -73,3 +65,13 @@ class ClientLogins:
         confirmed = field(form, "decision") == "confirm"
         await self._logins.decide(found.who, field(form, "login"), confirmed=confirmed)
         return render_page("decided", confirmed=confirmed)
+
+
+def render_begun(base: str, begun: BegunLogin) -> dict[str, str | int]:
+    """Say where a person decides on a login, and where its client asks; `base` is our own URL."""
+    return {
+        "loginUrl": f"{base}{CONFIRM}?{urlencode({'login': begun.id})}",
+        "doneUrl": f"{base}{LOGINS}?{urlencode({'secret': begun.secret})}",
+        "code": begun.code,
+        "expiresIn": WAITING_SECONDS,
+    }

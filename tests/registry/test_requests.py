@@ -44,6 +44,21 @@ async def test_an_id_from_the_client_is_kept_if_it_is_one(world: World) -> None:
         assert (response.headers["x-request-id"] == given) is kept
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/npm/-/user/token/{}", "/auth/npm/-/user/token/{}/", "/npm/-/npm/v1/tokens/token/{}"],
+)
+async def test_a_token_that_npm_ends_by_its_path_reaches_no_line(
+    world: World, lines: Lines, path: str
+) -> None:
+    token = await world.mint("writer")
+    await world.client().delete(path.format(token))
+    await world.client().delete(path.format(token.replace("_", "%5F")))
+    written = lines()
+    assert len(written) >= 2
+    assert all(token[4:] not in line and "/token/..." in line for line in written)
+
+
 async def test_no_secret_reaches_a_line(world: World, lines: Lines) -> None:
     token = world.tokens["writer"]
     client = world.client()
