@@ -14,7 +14,7 @@ from storage.errors import Conflict, Invalid, NotFound
 from storage.names import parse_repository
 
 PACKAGE_COLUMNS = """
-p.id, p.repository, p.format, p.visibility, p.own_visibility, p.created_at, p.deleted_at,
+p.id, p.name, p.repository, p.format, p.visibility, p.own_visibility, p.created_at, p.deleted_at,
   p.owner_id, r.name as project, case when p.link_confirmed = 0 and r.visibility > p.visibility
     then r.visibility else null end as pending_visibility
 """
