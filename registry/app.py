@@ -54,10 +54,11 @@ from registry.rate_limits import RateLimits
 from registry.reflection import PATH as REFLECTION
 from registry.reflection import Reflection
 from registry.requests import Exchanges, log_exchange
+from registry.rest.callers import Authenticate
 from registry.rest.names import check_names
 from registry.rest.operation import Operation
 from registry.rest.problem import render_failed, render_problem
-from registry.rest.surface import Authenticate, Dialect, RestSurface
+from registry.rest.surface import Dialect, RestSurface
 from registry.restoration import Restoration
 from registry.retention import Retention
 from registry.sign_in_limits import SignInLimits

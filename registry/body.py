@@ -6,6 +6,7 @@ A body that ends early is not an error here: what came may be kept (uploads resu
 import asyncio
 from collections.abc import AsyncIterator
 
+from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
 from registry.errors import TransferCut
@@ -62,6 +63,14 @@ class Body:
                 return await self._receive()
         except TimeoutError:
             return None
+
+
+def content_length(headers: Headers) -> int | None:
+    """Return the announced length of a body, 0 for none, None for a chunked one."""
+    if "transfer-encoding" in headers:
+        return None
+    value = headers.get("content-length", "0")
+    return int(value) if value.isascii() and value.isdigit() else None
 
 
 def too_large(limit: int) -> TooLarge:

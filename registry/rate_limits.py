@@ -5,15 +5,30 @@ Reading list: ITU-T I.371, annex A (the generic cell rate algorithm as virtual s
 """
 
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from starlette.responses import Response
 
 from auth.principals import Principal
 from registry.debts import TICKS, Debts
-from registry.oci.call import Call, Handler
 from storage.errors import TooManyRequests
+
+
+class Pull(Protocol):
+    """What is asked of a call that pulls or writes."""
+
+    @property
+    def who(self) -> Principal: ...
+    @property
+    def client(self) -> str: ...
+    @property
+    def head(self) -> bool: ...
+
+
+C = TypeVar("C", bound=Pull)
+Handler = Callable[[C], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +166,8 @@ class RateLimits:
         self._pulls = _allowance(debts, pulls_per_minute, "pulls")
         self._writes = _allowance(debts, writes_per_minute, "writes")
 
-    def pulling(self, handler: Handler) -> Handler:
-        """Count the manifests that leave: neither HEAD nor 304, nor what was refused or not found.
+    def pulling(self, handler: Handler[C]) -> Handler[C]:
+        """Count what leaves: neither HEAD nor 304, nor what was refused or not found.
 
         HEAD answers 200, 401 or 404 only: containerd ends a push on anything else.
         """
@@ -160,19 +175,19 @@ class RateLimits:
             return handler
         pulls = self._pulls
 
-        async def limited(call: Call) -> Response:
+        async def limited(call: C) -> Response:
             caller = Caller.of(call.who.name, call.client)
             if not call.head and not _may_sign_in(call.who):
                 pulls.require(caller)
             response = await handler(call)
-            pulled = not call.head and response.status_code == 200
+            pulled = not call.head and response.status_code in (200, 206)
             headers = pulls.spend(caller) if pulled else pulls.headers(caller)
             response.headers.update(headers)
             return response
 
         return limited
 
-    def writing(self, handler: Handler, *, completes: bool = False) -> Handler:
+    def writing(self, handler: Handler[C], *, completes: bool = False) -> Handler[C]:
         """Count what an account begins to write; who is nobody gets 401 there, whatever comes.
 
         `completes` is for a manifest, the end of a push whose layers have been sent: it is refused
@@ -182,7 +197,7 @@ class RateLimits:
             return handler
         writes = self._writes
 
-        async def limited(call: Call) -> Response:
+        async def limited(call: C) -> Response:
             if not call.who.anonymous:
                 writes.spend(Caller.of(call.who.name, call.client), overdraft=completes)
             return await handler(call)

@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from auth.principals import Principal
 from registry.body import Body
+from registry.queries import query_number, query_text
 from storage.errors import Invalid
 from storage.names import RepositoryName
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_MAX_NUMBER = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,11 @@ class Call:
 
     def text(self, name: str, default: str = "") -> str:
         """Return a query parameter. Raises Invalid for control characters."""
-        value = self.query.get(name, default)
-        if not value.isprintable():
-            raise Invalid(f"the query parameter {name!r} holds control characters")
-        return value
+        return query_text(self.query, name, default)
 
     def number(self, name: str) -> int | None:
         """Return a query parameter as a whole number, clamped. Raises Invalid."""
-        value = self.query.get(name)
-        if value is None:
-            return None
-        if not (value.isascii() and value.isdigit()):
-            raise Invalid(f"the query parameter {name!r} is not a whole number")
-        return _MAX_NUMBER if len(value) > 10 else min(int(value), _MAX_NUMBER)
+        return query_number(self.query, name)
 
 
 Handler = Callable[[Call], Awaitable[Response]]

@@ -14,7 +14,7 @@ from auth.permissions import Permissions
 from auth.principals import Action, Principal
 from auth.principals import Scope as TokenScope
 from auth.routes import CATALOG as CATALOG_SCOPE
-from registry.body import Body
+from registry.body import Body, content_length
 from registry.catalog import Catalog
 from registry.headers import IndexedHeaders
 from registry.oci import paths
@@ -189,14 +189,6 @@ def _wanted_scope(
     except (OneComponentName, Invalid):
         return ""
     return wanted
-
-
-def content_length(headers: Headers) -> int | None:
-    """Return the announced length of a body, 0 for none, None for a chunked one."""
-    if "transfer-encoding" in headers:
-        return None
-    value = headers.get("content-length", "0")
-    return int(value) if value.isascii() and value.isdigit() else None
 
 
 def _endpoints(handlers: Handlers, limits: RateLimits) -> dict[tuple[str, str], Endpoint]:

@@ -32,7 +32,7 @@ class Need:
     action: Action = Action.PULL
     why: str = ""
     gone: bool = False
-    """Whether a package may be a deleted one."""
+    """Whether a package may be a deleted one, or one that is not there yet."""
     bounded: bool = False
     """Whether a token with limits may act on a user: what is made then has them too."""
     own: bool = False
@@ -89,6 +89,7 @@ READ_PROJECT = Need(On.PROJECT)
 CHANGE_PROJECT = Need(On.PROJECT, Action.ADMINISTER)
 READ_PACKAGE = Need(On.PACKAGE)
 PUSH_PACKAGE = Need(On.PACKAGE, Action.PUSH)
+PUBLISH_PACKAGE = Need(On.PACKAGE, Action.PUSH, gone=True)
 DELETE_PACKAGE = Need(On.PACKAGE, Action.DELETE)
 RESTORE_PACKAGE = Need(On.PACKAGE, Action.DELETE, gone=True)
 CHANGE_PACKAGE = Need(On.PACKAGE, Action.ADMINISTER)

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Protocol, TypeVar
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
@@ -11,6 +10,7 @@ from starlette.datastructures import Headers, QueryParams
 from auth.permissions import Access
 from auth.places import Place
 from auth.principals import Principal
+from registry.paths import decode
 from registry.rest.needs import Need
 from storage.errors import Invalid
 
@@ -176,10 +176,7 @@ def read_query(kind: type[T], query: QueryParams) -> T:
 
 
 def _decode(segment: bytes, name: str) -> str:
-    try:
-        text = unquote_to_bytes(segment).decode()
-    except UnicodeDecodeError as error:
-        raise Invalid("the path is not UTF-8") from error
+    text = decode(segment)
     if not text.isprintable() or ("/" in text and name not in HOLD_SLASHES) or not text:
         raise Invalid(f"{{{name}}} in the path is empty, or holds what no name holds")
     return text

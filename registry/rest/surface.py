@@ -6,8 +6,7 @@ declared to hold one, and refused anywhere else.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
 
 import msgspec
 from starlette.datastructures import Headers, QueryParams
@@ -15,22 +14,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from auth.errors import BASIC_CHALLENGE, NameUnknown, NotSignedIn
+from auth.errors import BASIC_CHALLENGE
 from auth.permissions import Access, Permissions
 from auth.places import Place, Places
 from auth.principals import Action, Principal
-from registry.body import Body
+from registry.body import Body, content_length
 from registry.headers import IndexedHeaders
 from registry.oci.call import base_url
-from registry.oci.surface import content_length
-from registry.paths import check_path
+from registry.paths import answers_only, check_path
 from registry.rate_limits import RateLimits
 from registry.repositories import CONTAINER
 from registry.requests import Exchange, exchange_of
-from registry.rest.needs import FOR_ALL, Need, On
+from registry.rest.callers import Authenticate, Callers
+from registry.rest.needs import Need, On
 from registry.rest.operation import BODY_BYTES, Call, Operation, read_query
 from registry.sign_in_limits import Door
-from storage.errors import Denied, NameInvalid, NotAllowed, NotFound, PackhouseError
+from storage.errors import Denied, NameInvalid, NotFound, PackhouseError
 from storage.names import RepositoryName, parse_repository
 
 log = logging.getLogger("packhouse.api")
@@ -41,14 +40,6 @@ HEADERS = {
     "Vary": "Authorization",
     "X-Content-Type-Options": "nosniff",
 }
-
-
-class Authenticate(Protocol):
-    """Tells who asks; with `door` by a password too."""
-
-    async def __call__(self, headers: Headers, *, door: bool = False) -> Principal:
-        """Return who asks. Raises NotSignedIn, TooManyRequests."""
-        ...
 
 
 class NoSuchPath(NotFound):
@@ -85,11 +76,9 @@ class RestSurface:
         idle_seconds: float,
     ) -> None:
         self.operations = tuple(operations)
-        self._authenticate = authenticate
+        self._callers = Callers(authenticate, permissions, places)
         self._sign_ins = sign_ins
         self._limits = limits
-        self._permissions = permissions
-        self._places = places
         self._dialect = dialect
         self._public_url = public_url
         self._idle_seconds = idle_seconds
@@ -141,18 +130,19 @@ class RestSurface:
             allowed.append(operation.method)
         if not allowed:
             raise NoSuchPath("there is nothing at this path")
-        words = ", ".join(sorted({*allowed, *(["HEAD"] if "GET" in allowed else [])}))
-        raise NotAllowed(f"this path answers {words}", headers={"Allow": words})
+        raise answers_only(allowed)
 
     async def _run(
         self, operation: Operation, values: Mapping[str, str], scope: Scope, receive: Receive
     ) -> Response:
-        headers, exchange = IndexedHeaders(scope), exchange_of(scope)
+        headers, need = IndexedHeaders(scope), operation.need
         headers.require_one("authorization")
         # All of it comes first: who is judged and then sends for an hour has his rights of before.
         body = await self._body(operation, headers, receive)
-        who = await self._who(operation, headers, exchange, scope)
-        judged = await self._judge(operation.need, who, values)
+        who = await self._callers.find(need, headers, scope, door=operation.door)
+        judged = await self._callers.judge(
+            need, who, values, lambda: _repository(need, who, values)
+        )
         self._count(operation, who)
         call = Call(
             who=who,
@@ -178,52 +168,10 @@ class RestSurface:
             return b""
         return await Body(receive, content_length(headers), self._idle_seconds).read(BODY_BYTES)
 
-    async def _who(
-        self, operation: Operation, headers: Headers, exchange: Exchange, scope: Scope
-    ) -> Principal:
-        who = await self._authenticate(headers, door=operation.door)
-        if who.access is not None:
-            raise NotSignedIn("bearers of /token open /v2 only: send the token itself here")
-        scope["state"]["account"], scope["state"]["token"] = who.name, who.token_id
-        if who.anonymous and (operation.need.own or operation.need.on not in FOR_ALL):
-            raise NotSignedIn("sign in with a token")
-        if who.operator:  # whoever has the database comes from nowhere
-            return who
-        return replace(who, address=exchange.client, request_id=exchange.id)
-
     def _count(self, operation: Operation, who: Principal) -> None:
         """Count a change of a package, as one under /v2 is. Raises TooManyRequests."""
         if operation.need.on is On.PACKAGE and operation.method != "GET":
             self._limits.write(who, completes=operation.need.action is Action.PUSH)
-
-    async def _judge(
-        self, need: Need, who: Principal, values: Mapping[str, str]
-    ) -> Place | Access | None:
-        """Raises what says no: NotSignedIn, Denied, NotFound."""
-        match need.on:
-            case On.ANYBODY | On.SIGNED_IN:
-                await self._permissions.require_live(who, need.scope)
-            case On.SITE:
-                await self._places.require_site(who, need.scope)
-            case On.USER:
-                await self._places.require_user(
-                    who, need.scope, values["user"], bounded=need.bounded
-                )
-            case On.OWNER:
-                return await self._places.require(who, need.action, values["owner"])
-            case On.TEAM:
-                await self._places.require_team(who, need.action, values["owner"], values["team"])
-            case On.PROJECT:
-                return await self._places.require(
-                    who, need.action, values["owner"], values["project"]
-                )
-            case On.PACKAGE:
-                name = _repository(need, who, values)
-                access = await self._permissions.require(who, need.action, name)
-                if access.package_id is None and not need.gone:
-                    raise NameUnknown(f"there is no package {name}")  # who may push there knows
-                return access
-        return None
 
 
 def _repository(need: Need, who: Principal, values: Mapping[str, str]) -> RepositoryName:
