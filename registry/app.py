@@ -1,6 +1,6 @@
 """Wiring: the one module that imports everything, and gives each part its collaborators."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -49,6 +49,7 @@ from registry.oci.handlers import Handlers
 from registry.oci.surface import OciSurface
 from registry.open_files import OpenFiles
 from registry.packages import Packages
+from registry.packaging.surface import AdapterRoutes, format_surfaces
 from registry.proxies import Proxies
 from registry.rate_limits import RateLimits
 from registry.reflection import PATH as REFLECTION
@@ -228,10 +229,22 @@ class Application:
             yield
 
 
+Adapters = Callable[[Services, SignInLimits], Sequence[AdapterRoutes]]
+
+
+def installed(services: Services, sign_ins: SignInLimits) -> Sequence[AdapterRoutes]:
+    """Return how the clients of each format that this server holds are answered."""
+    del services, sign_ins
+    return []
+
+
 def build_surface(
-    services: Services, counts: Counts | None = None, instruments: Instruments = NONE
+    services: Services,
+    counts: Counts | None = None,
+    instruments: Instruments = NONE,
+    adapters: Adapters = installed,
 ) -> ASGIApp:
-    """Return what answers requests: the OCI surface below /v2, and the site's own routes."""
+    """Return what answers requests: the OCI surface below /v2, formats, and the site's routes."""
     config, counts = services.config, counts or Counts.alone()
     limits = RateLimits(counts.debts, config.pulls_per_minute, config.writes_per_minute)
     oci = OciSurface(
@@ -257,7 +270,9 @@ def build_surface(
     )
     api = build_api(services, services.authenticator.authenticate, sign_ins, limits)
     github = _build_github(services, sign_ins, limits)
-    watched = instruments.application(Dispatch(oci, api, github, _build_site(services, sign_ins)))
+    formats = format_surfaces(services, adapters(services, sign_ins), sign_ins.door, limits)
+    dispatch = Dispatch(oci, api, github, _build_site(services, sign_ins), formats)
+    watched = instruments.application(dispatch)
     exchanges = Exchanges(watched, [log_exchange, services.audit.observe, *instruments.observers])
     return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
 

@@ -1,4 +1,6 @@
-"""The first fork in a request's way: the OCI surface, the API, or the site's own pages."""
+"""The first fork in a request's way: the OCI surface, an API, a format, or the site's own pages."""
+
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -7,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from auth.errors import BASIC_CHALLENGE
 from registry.headers import IndexedHeaders
 from registry.oci.errors import render_error
+from registry.packaging.surface import FormatSurface
 from registry.paths import check_path
 from registry.reflection import PATH as REFLECTION
 from registry.requests import exchange_of
@@ -18,13 +21,23 @@ SITE_PATHS = (b"/", b"/token", b"/healthz", b"/readyz", REFLECTION.encode(), *PA
 
 
 class Dispatch:
-    """Sends /v2 to the OCI surface, /api to an API, and all else with a plain path to the site."""
+    """Sends /v2 to the OCI surface, /api to an API, a format's paths to its surface, and all else
+    with a plain path to the site.
+    """
 
-    def __init__(self, oci: ASGIApp, api: ASGIApp, github: ASGIApp, site: ASGIApp) -> None:
+    def __init__(
+        self,
+        oci: ASGIApp,
+        api: ASGIApp,
+        github: ASGIApp,
+        site: ASGIApp,
+        formats: Sequence[FormatSurface] = (),
+    ) -> None:
         self._oci = oci
         self._api = api
         self._github = github
         self._site = site
+        self._formats = tuple(formats)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one request (ASGI) by its raw path."""
@@ -37,7 +50,14 @@ class Dispatch:
         elif raw.startswith(b"/api/"):
             await self._api(scope, receive, send)
         else:
-            await self._serve_site(scope, receive, send)
+            surface = self._format_of(raw)
+            await (surface or self._serve_site)(scope, receive, send)
+
+    def _format_of(self, raw: bytes) -> FormatSurface | None:
+        for surface in self._formats:
+            if raw.startswith(surface.prefixes):
+                return surface
+        return None
 
     async def _serve_site(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw, exchange = scope["raw_path"], exchange_of(scope)

@@ -42,3 +42,6 @@ create table version_fragments (
     bytes {bytes} not null,
     unique (version_id, kind)
 );
+
+-- Whether an owner's packages of a format are open to the anonymous: one that is public says so.
+create index packages_open on packages (owner_id, format) where visibility = 2 and deleted_at is null;
