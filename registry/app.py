@@ -49,6 +49,8 @@ from registry.oci.handlers import Handlers
 from registry.oci.surface import OciSurface
 from registry.open_files import OpenFiles
 from registry.packages import Packages
+from registry.packaging.formats import Formats
+from registry.packaging.services import Packaging
 from registry.packaging.surface import AdapterRoutes, format_surfaces
 from registry.proxies import Proxies
 from registry.rate_limits import RateLimits
@@ -75,6 +77,9 @@ from storage.connect import open_database
 from storage.database import Database
 from storage.errors import PackhouseError
 from storage.filesystem import FilesystemStore
+
+FORMATS = Formats([])
+"""The adapters of package formats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ class Services:
     manifests: ManifestStore
     deletion: Deletion
     packages: Packages
+    packaging: Packaging
     restoration: Restoration
     leases: Leases
     collector: Collector
@@ -112,7 +118,10 @@ class Services:
 
 @asynccontextmanager
 async def open_services(
-    config: Config, clock: Clock = now, instruments: Instruments = NONE
+    config: Config,
+    clock: Clock = now,
+    instruments: Instruments = NONE,
+    formats: Formats = FORMATS,
 ) -> AsyncIterator[Services]:
     """Open database and store, and close them in reverse order."""
     async with AsyncExitStack() as stack:
@@ -121,22 +130,22 @@ async def open_services(
         reserve = None if config.reserve_bytes < 0 else config.reserve_bytes
         store = FilesystemStore(config.directory, reserve=reserve)
         stack.push_async_callback(store.close)
-        services = wire(config, instruments.database(database), instruments.store(store), clock)
+        watched = instruments.database(database), instruments.store(store)
+        services = wire(config, *watched, clock, formats)
         stack.push_async_callback(services.files.close)
         yield services
 
 
-def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> Services:
+def wire(
+    config: Config, database: Database, store: BlobStore, clock: Clock, formats: Formats = FORMATS
+) -> Services:
     """Connect the services over an open database and store."""
     accounts, tokens = Accounts(database, clock), Tokens(database, clock)
     keys, last_uses = SigningKeys(database, clock), LastUses(database, clock)
-    bearers = Bearers(keys, clock, config.bearer_seconds)
-    permissions = Permissions(database, clock)
-    blobs = Blobs(database, store, permissions, clock)
-    ids = UploadIds(keys, clock)
-    limits = UploadLimits(config.upload_seconds, config.blob_bytes, config.uploads_per_account)
-    linking = Linking(database, store, config.public_url)
-    retention = _retention(config)
+    permissions, bearers = Permissions(database, clock), Bearers(keys, clock, config.bearer_seconds)
+    blobs, retention = Blobs(database, store, permissions, clock), _retention(config)
+    uploading = (UploadIds(keys, clock), permissions, formats, clock, _upload_limits(config))
+    pushing = (permissions, Linking(database, store, config.public_url), formats, clock)
     return Services(
         config=config,
         database=database,
@@ -156,16 +165,21 @@ def wire(config: Config, database: Database, store: BlobStore, clock: Clock) -> 
         places=Places(database, permissions),
         catalog=Catalog(database, permissions),
         blobs=blobs,
-        uploads=Uploads(database, store, blobs, ids, permissions, clock, limits),
-        manifests=ManifestStore(database, permissions, linking, clock),
+        uploads=Uploads(database, store, blobs, *uploading),
+        manifests=ManifestStore(database, *pushing),
         deletion=Deletion(database, permissions, clock),
         packages=Packages(database, clock),
+        packaging=Packaging.over(database, store, blobs, *pushing),
         restoration=Restoration(database, retention, clock),
         leases=Leases(database, clock, holder()),
         collector=Collector(store, retention, clock),
         audit=Audit(database, clock),
         clock=clock,
     )
+
+
+def _upload_limits(config: Config) -> UploadLimits:
+    return UploadLimits(config.upload_seconds, config.blob_bytes, config.uploads_per_account)
 
 
 def _retention(config: Config) -> Retention:

@@ -243,7 +243,13 @@ async def link(
     at: int,
 ) -> None:
     """Make `new` a blob of the repository; its object becomes trash if the blob has one already."""
-    repository_id = await touch(tx, who, access, at)
+    await keep(tx, await touch(tx, who, access, at), new, replaced_key, at)
+
+
+async def keep(
+    tx: Transaction, repository_id: int, new: NewObject, replaced_key: str | None, at: int
+) -> None:
+    """Do what `link` does in a repository that is locked."""
     before = await tx.fetch_one(FIND_OBJECT, new.digest)
     row = await tx.fetch_one(LINK_BLOB, new.digest, new.size, new.key, at, replaced_key)
     if row is None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from auth.permissions import Access, Permissions
 from auth.principals import Action, Principal
-from registry.manifest_store import INSERT_TAG_HISTORY, unknown
+from registry.manifest_push import INSERT_TAG_HISTORY
+from registry.manifest_store import unknown
 from registry.repositories import lock, record
 from storage.clock import Clock
 from storage.database import Database, Transaction

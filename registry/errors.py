@@ -13,9 +13,11 @@ RangeInvalid         416
   OutOfOrder         416  a chunk that does not start where the upload stands
 Denied               403
   ReservedName       403
+Conflict             409
+  VersionExists      409  a version's name, which never takes other bytes
 """
 
-from storage.errors import Denied, Invalid, NotFound, PackhouseError, RangeInvalid
+from storage.errors import Conflict, Denied, Invalid, NotFound, PackhouseError, RangeInvalid
 
 
 class ManifestInvalid(Invalid):
@@ -61,3 +63,7 @@ class OutOfOrder(RangeInvalid):
 
 class ReservedName(Denied):
     """A name kept for a package format."""
+
+
+class VersionExists(Conflict):
+    """A version of that name is there, or was: it never takes other bytes."""

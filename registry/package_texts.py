@@ -6,7 +6,7 @@ Reading list: OCI image-spec annotations.md ("Pre-Defined Annotation Keys").
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from registry.manifests import Manifest, annotations
@@ -56,7 +56,12 @@ def text_of(data: bytes) -> PackageText:
     if PREFIX.encode() not in data:
         return PackageText()
     said = annotations(data)
-    found = {key: _plain(said.get(PREFIX + key, ""))[:most] for key, most in _LENGTHS.items()}
+    return tidied({key: said.get(PREFIX + key, "") for key in _LENGTHS})
+
+
+def tidied(said: Mapping[str, str]) -> PackageText:
+    """Return texts as they may be kept: each on one line, and not too long."""
+    found = {key: _plain(said[key])[:most] for key, most in _LENGTHS.items()}
     if not found["source"].startswith(_WEB):
         found["source"] = ""
     return PackageText(**found)

@@ -12,12 +12,20 @@ from auth.principals import Principal
 from auth.projects import HOLD_PROJECT
 from registry.errors import ManifestUnknown, ReservedName
 from storage.database import Transaction
+from storage.errors import Conflict
 from storage.names import RepositoryName
 
 CONTAINER = "container"
 
 TOUCH_PACKAGE = """
-update packages set revision = revision + 1, deleted_at = null where repository = $1 returning id
+update packages set revision = revision + 1, deleted_at = null where repository = $1
+returning id, name
+"""
+NAME_PACKAGE = """
+update packages set name = $2
+where id = $1 and not exists (select 1 from package_versions v where v.package_id = $1)
+  and not exists (select 1 from packages o join packages p on p.id = $1
+    where o.owner_id = p.owner_id and o.format = p.format and o.name = $2)
 """
 INSERT_PACKAGE = """
 insert into packages (owner_id, format, name, repository, own_visibility, visibility, created_by,
@@ -46,11 +54,15 @@ def check_container_name(repository: RepositoryName) -> None:
         )
 
 
-async def touch(tx: Transaction, who: Principal, access: Access, at: int) -> int:
+async def touch(
+    tx: Transaction, who: Principal, access: Access, at: int, package: str | None = None
+) -> int:
     """Return the id of the repository pushed to, making it if this is its first push.
 
-    One made with a token of a project is linked to it from the start. Raises NameMoved where it
-    was renamed since the push was authorized.
+    One made with a token of a project is linked to it from the start. `package` is the true name
+    of a format's package; None is a push that does not know it, like that of a blob. Raises
+    NameMoved where it was renamed since the push was authorized, Conflict where the repository is
+    that of a package with another name.
     """
     name = str(access.repository)
     row = await tx.fetch_one(TOUCH_PACKAGE, name)
@@ -60,8 +72,7 @@ async def touch(tx: Transaction, who: Principal, access: Access, at: int) -> int
         await tx.execute(
             INSERT_PACKAGE,
             access.owner_id,
-            CONTAINER,
-            "/".join(access.repository.rest),
+            *names_of(access.repository, package),
             name,
             int(access.default_visibility),
             who.account_id or None,
@@ -77,8 +88,23 @@ async def touch(tx: Transaction, who: Principal, access: Access, at: int) -> int
             raise NameMoved.to(str(RepositoryName(owner, access.repository.rest)), name)
     if row is None:
         raise RuntimeError(f"repository {name} was neither found nor made")
+    if package not in (None, row["name"]) and not await tx.execute(
+        NAME_PACKAGE, row["id"], package
+    ):
+        raise Conflict(f"{name} is the repository of {row['name']!r}, not of {package!r}")
     repository_id: int = row["id"]
     return repository_id
+
+
+def names_of(repository: RepositoryName, package: str | None = None) -> tuple[str, str]:
+    """Return the format and the name of a new package's row.
+
+    One whose true name is not known has one that no package has, with the format in front: its
+    first version says what it is called.
+    """
+    if not repository.is_format_path:
+        return CONTAINER, "/".join(repository.rest)
+    return repository.rest[0], "/".join(repository.rest) if package is None else package
 
 
 async def lock(tx: Transaction, package_id: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from auth.principals import Principal
 from registry.expiry import close_deletions
-from registry.manifest_store import INSERT_TAG_HISTORY, UPSERT_TAG
+from registry.manifest_push import INSERT_TAG_HISTORY, UPSERT_TAG
 from registry.package_deletion import record_event
 from registry.retention import CHUNK, HOLD_PACKAGE, Retention, ids
 from registry.search_terms import write_terms

@@ -15,7 +15,7 @@ from auth.principals import Action, Principal
 from registry.blobs import Blobs, NewObject, link
 from registry.body import Body
 from registry.errors import OutOfOrder, SizeInvalid, TransferCut, UploadInvalid
-from registry.repositories import check_container_name
+from registry.packaging.formats import Formats
 from registry.upload_ids import UploadId, UploadIds, unknown
 from registry.upload_rows import Segment, Upload, UploadRows, close, made_here, throw_away
 from storage.blobs import BlobStore, concatenated, rehash, write_hashed
@@ -48,6 +48,7 @@ class Uploads:
         blobs: Blobs,
         ids: UploadIds,
         permissions: Permissions,
+        formats: Formats,
         clock: Clock,
         limits: UploadLimits,
     ) -> None:
@@ -57,13 +58,14 @@ class Uploads:
         self._blobs = blobs
         self._ids = ids
         self._permissions = permissions
+        self._formats = formats
         self._clock = clock
         self._limits = limits
 
     async def require(self, who: Principal, repository: RepositoryName) -> Access:
         """Return the caller's right to push. Raises what judge raises, and ReservedName."""
         access = await self._permissions.require(who, Action.PUSH, repository)
-        check_container_name(repository)
+        self._formats.check_push(repository)
         return access
 
     async def begin(self, who: Principal, repository: RepositoryName, algorithm: str) -> UploadId:

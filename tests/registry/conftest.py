@@ -8,7 +8,9 @@ import asyncpg
 import pytest
 from hypothesis import settings
 
+from registry.app import FORMATS
 from registry.config import Config
+from registry.packaging.formats import Formats
 from storage import migrations
 from storage.postgres import PostgresDatabase
 from tests.postgres import PostgresServer
@@ -54,13 +56,19 @@ async def empty(url: str) -> None:
 
 
 @pytest.fixture
-async def world(world_url: str, tmp_path: Path) -> AsyncIterator[World]:
+def formats() -> Formats:
+    """The adapters of the world."""
+    return FORMATS
+
+
+@pytest.fixture
+async def world(world_url: str, formats: Formats, tmp_path: Path) -> AsyncIterator[World]:
     """A registry on each database in turn; nothing may be left that no row names."""
     if world_url:
         await empty(world_url)
     config = Config(data=str(tmp_path / "data"), database=world_url, reserve_bytes=0)
     config.directory.mkdir(mode=0o700)
-    made = World(config, SetClock())
+    made = World(config, SetClock(), formats)
     await made.open()
     try:
         await made.populate()

@@ -17,8 +17,9 @@ from auth.passwords import hash_password
 from auth.principals import Role, Visibility
 from auth.principals import Scope as TokenScope
 from auth.signing_keys import make_keys
-from registry.app import Services, build_surface, open_services
+from registry.app import FORMATS, Services, build_surface, open_services
 from registry.config import Config
+from registry.packaging.formats import Formats
 from registry.sockets import listen
 from storage import migrations
 from storage.clock import SECOND
@@ -33,7 +34,8 @@ ROLES = {"owner": Role.ADMIN, "writer": Role.WRITE, "reader": Role.READ}
 TABLES = (
     *("packages", "blobs", "repository_blobs", "manifest_contents", "manifests", "manifest_blobs"),
     *("manifest_children", "tags", "tag_history", "deletions", "deleted_tags", "uploads"),
-    *("upload_segments", "trash", "events"),
+    *("upload_segments", "trash", "events", "package_versions", "version_files"),
+    "version_fragments",
 )
 
 
@@ -53,8 +55,9 @@ class SetClock:
 class World:
     """Services over one data directory and database; `restart` opens them anew."""
 
-    def __init__(self, config: Config, clock: SetClock) -> None:
+    def __init__(self, config: Config, clock: SetClock, formats: Formats = FORMATS) -> None:
         self.config = config
+        self.formats = formats
         self.clock = clock
         self.tokens: dict[str, str] = {}
         self.damaged = False
@@ -68,7 +71,7 @@ class World:
 
     async def open(self) -> None:
         self.services = await self._stack.enter_async_context(
-            open_services(self.config, self.clock)
+            open_services(self.config, self.clock, formats=self.formats)
         )
         self._surface = build_surface(self.services)
 
@@ -83,7 +86,7 @@ class World:
     @asynccontextmanager
     async def another_worker(self) -> AsyncIterator["World"]:
         """A second application over the same data and database."""
-        other = World(self.config, self.clock)
+        other = World(self.config, self.clock, self.formats)
         await other.open()
         try:
             other.tokens = self.tokens

@@ -12,7 +12,7 @@ from registry import cli
 from registry.config import Config
 from registry.gc import LEASE
 from registry.maintenance import collect_all
-from registry.manifest_store import UPSERT_TAG
+from registry.manifest_push import UPSERT_TAG
 from registry.startup import prepare_database
 from storage import migrations
 from storage.clock import now

@@ -1,0 +1,307 @@
+"""Publishing a version of a package of any format: bytes first, then one transaction for all rows.
+
+The transaction locks the package, asks whether the version's name is new, and writes blobs,
+manifest, tags, version, files, parts of documents, words, link and event together. A name that a
+version once had takes no other bytes, and is never published twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from auth.permissions import Access, Permissions
+from auth.principals import Action, Principal
+from registry.blobs import Blobs, NewObject, keep
+from registry.errors import VersionExists
+from registry.linking import Link, Linking
+from registry.manifest_bytes import encode
+from registry.manifest_push import Push
+from registry.manifests import OCI_MANIFEST, Manifest, parse_manifest
+from registry.package_texts import text_of
+from registry.packaging.artifact import render_manifest
+from registry.packaging.files import Files
+from registry.packaging.format import (
+    Format,
+    PublishedVersion,
+    State,
+    StoredFile,
+    VersionFacts,
+)
+from registry.packaging.formats import Formats
+from registry.packaging.version_rows import (
+    ATTACH_VERSION,
+    FIND_NAMED,
+    insert_row,
+    to_json,
+    write_facts,
+)
+from registry.repositories import record, touch
+from storage.clock import Clock
+from storage.database import Database, Row, Transaction
+from storage.digest import Digest
+from storage.errors import Conflict, Invalid, PackhouseError, Unavailable
+from storage.names import RepositoryName, Tag
+
+log = logging.getLogger("packhouse.linking")
+
+FIND_TAG_NAMED = "select name from tags where repository_id = $1 and name = $2"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version that is there from now on; `link` is the one that its metadata made."""
+
+    version: str
+    digest: Digest
+    link: Link | None
+
+
+class Publishing:
+    """Publishes; it authorizes its caller."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: Files,
+        blobs: Blobs,
+        permissions: Permissions,
+        linking: Linking,
+        formats: Formats,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._blobs = blobs
+        self._permissions = permissions
+        self._linking = linking
+        self._formats = formats
+        self._clock = clock
+
+    async def publish(
+        self,
+        who: Principal,
+        repository: RepositoryName,
+        name: str,
+        facts: VersionFacts,
+        files: Sequence[StoredFile],
+        aliases: Sequence[Tag] = (),
+    ) -> Published:
+        """Publish a version of the package that is called `name`, and point aliases at it.
+
+        Whatever goes wrong, the files are then forgotten. Raises VersionExists, Conflict for a
+        repository that has another package, Invalid for an alias that is none, ReservedName,
+        NoSpace, and what judge raises.
+        """
+        made = list(files)
+        try:
+            publication = await self._prepare(who, repository, name, facts, made, aliases)
+        except BaseException:
+            await self._files.discard(made)
+            raise
+        try:
+            link = await self._database.write(publication.run)
+        except PackhouseError as error:
+            if not isinstance(error, Unavailable):  # which may come after the commit
+                await self._files.discard(made)
+            raise
+        if link is not None:
+            log.info("%s", link.notice)
+        return Published(facts.version, publication.push.digest, link)
+
+    async def _prepare(
+        self,
+        who: Principal,
+        repository: RepositoryName,
+        name: str,
+        facts: VersionFacts,
+        made: list[StoredFile],
+        aliases: Sequence[Tag],
+    ) -> "_Publication":
+        """Do all that needs no transaction; the config joins what was made."""
+        access = await self._permissions.require(who, Action.PUSH, repository)
+        adapter, at = self._formats.adapter_of(repository), self._clock()
+        tags = _Tags(adapter.tag(facts.version), aliases, adapter.default_alias)
+        _check(adapter, facts.version, tags, made)
+        files = tuple(made)
+        config = await self._files.add("config", adapter.metadata_type, _once(facts.metadata))
+        made.append(config)
+        package = adapter.package_name(repository, name)
+        version = published(package, facts, files, {}, at, who)
+        read = await asyncio.to_thread(_render, adapter, name, facts, config, version)
+        source = await self._linking.source(access, read.manifest, read.data)
+        push = Push(
+            who, access, read.manifest, read.digest, len(read.data), *read.packed, source,
+            text_of(read.data), at,
+        )  # fmt: skip
+        objects = [
+            (
+                NewObject(file.digest, file.size, file.key),
+                await self._blobs.replaceable_key(file.digest),
+            )
+            for file in made
+        ]
+        return _Publication(push, adapter, name, package, facts, files, objects, tags, read.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tags:
+    """The tag of a version, the aliases that shall name it, and the one that it may get."""
+
+    own: Tag
+    aliases: Sequence[Tag]
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """What was made of a version before its transaction."""
+
+    data: bytes
+    manifest: Manifest
+    digest: Digest
+    packed: tuple[int, bytes]
+    parts: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Publication:
+    """One version as a transaction that may run again."""
+
+    push: Push
+    adapter: Format
+    name: str
+    package: str
+    facts: VersionFacts
+    files: Sequence[StoredFile]
+    objects: Sequence[tuple[NewObject, str | None]]
+    tags: _Tags
+    parts: Mapping[str, bytes]
+
+    async def run(self, tx: Transaction) -> Link | None:
+        push, version = self.push, self.facts.version
+        package_id = await touch(tx, push.who, push.access, push.at, self.name)
+        await self._require_new(tx, package_id)
+        for new, replaced in self.objects:
+            await keep(tx, package_id, new, replaced, push.at)
+        kept = await push.keep(tx, package_id)
+        aliases = await self._aliases(tx, package_id)
+        await push.tag(tx, package_id, kept, [self.tags.own, *aliases])
+        await insert_version(
+            tx, push.who, package_id, kept.manifest_id, push.digest, self.adapter, self.package,
+            self.facts, self.files, push.at, self.parts,
+        )  # fmt: skip
+        by, said = (push.who, push.access), " ".join([push.digest, *aliases])
+        await record(tx, "version.publish", *by, package_id, version, said, push.at)
+        return await push.publish(tx, package_id)
+
+    async def _require_new(self, tx: Transaction, package_id: int) -> None:
+        own, version = self.tags.own, self.facts.version
+        row = await tx.fetch_one(FIND_NAMED, package_id, version, own)
+        if row is not None:
+            raise exists(row, self.push.access, self.package, version)
+        if await tx.fetch_one(FIND_TAG_NAMED, package_id, own) is not None:
+            raise Conflict(f"{own} names another version of {self.package}: remove it first")
+
+    async def _aliases(self, tx: Transaction, package_id: int) -> Sequence[Tag]:
+        aliases, default = list(self.tags.aliases), self.tags.default
+        for alias in aliases:
+            row = await tx.fetch_one(FIND_NAMED, package_id, alias, alias)
+            if row is not None:
+                raise Conflict(f"{alias} is version {row['name']} of {self.package}, for ever")
+        if default and await tx.fetch_one(FIND_TAG_NAMED, package_id, default) is None:
+            aliases.append(Tag(default))
+        return list(dict.fromkeys(aliases))
+
+
+async def insert_version(
+    tx: Transaction,
+    who: Principal,
+    package_id: int,
+    manifest_id: int,
+    digest: Digest,
+    adapter: Format,
+    package: str,
+    facts: VersionFacts,
+    files: Sequence[StoredFile],
+    at: int,
+    parts: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write a version of the package called `package`, whose manifest was kept.
+
+    One that is back with the bytes it had stays as it was. `parts` are its fragments without a
+    state, where they were rendered before. Raises VersionExists for other bytes.
+    """
+    row = await tx.fetch_one(FIND_NAMED, package_id, facts.version, adapter.tag(facts.version))
+    if row is not None and (row["name"], row["digest"]) != (facts.version, digest):
+        raise VersionExists(f"{package} {row['name']} has other bytes: {row['digest']}")
+    if row is not None and row["manifest_id"] is not None:
+        return
+    state: State = {}
+    if row is None:
+        by, tag = who.account_id or None, adapter.tag(facts.version)
+        version_id = await insert_row(
+            tx, package_id, facts, tag, manifest_id, digest, state, at, by
+        )
+    else:
+        version_id = row["id"]
+        await tx.execute(
+            ATTACH_VERSION, version_id, manifest_id, to_json(facts.computed), to_json(state)
+        )
+    if parts is None or state:
+        parts = adapter.fragments(published(package, facts, files, state, at, who))
+    await write_facts(tx, version_id, files, parts)
+
+
+def published(
+    package: str,
+    facts: VersionFacts,
+    files: Sequence[StoredFile],
+    state: State,
+    at: int,
+    who: Principal,
+) -> PublishedVersion:
+    """Return what the fragments of a version are rendered from."""
+    kept = [replace(file, key="") for file in files]
+    named = (package, facts.version, facts.metadata, facts.computed)
+    return PublishedVersion(*named, kept, state, at, who.name if who.account_id else "")
+
+
+def exists(row: Row, access: Access, package: str, version: str) -> VersionExists:
+    """Return the answer for a version that is there, or was; `row` is of FIND_NAMED."""
+    detail = {"version": row["name"], "digest": row["digest"]}
+    if row["name"] != version:
+        said = f"version {row['name']} of {package} has the tag {row['tag']}, as this one would"
+    elif row["manifest_id"] is not None and row["deleted_at"] is None:
+        said = f"{package} {version} is published, and a version never changes"
+    elif row["deletion_id"] is not None and row["deleted_at"]:
+        said = (
+            f"{package} {version} was deleted, and takes no other bytes: restore it with "
+            f"'packhouse package restore {access.repository} --digest {row['digest']}'"
+        )
+        return VersionExists(f"{said}, or publish another version", detail=detail)
+    else:
+        said = f"{package} {version} was deleted for good, and its name is never used again"
+    return VersionExists(f"{said}: publish another version", detail=detail)
+
+
+def _check(adapter: Format, version: str, tags: _Tags, files: Sequence[StoredFile]) -> None:
+    """Refuse aliases that are none, and files of one name. Raises Invalid."""
+    for alias in tags.aliases:
+        if not adapter.is_alias(alias):
+            raise Invalid(f"{alias!r} is no alias that {adapter.name} packages have")
+    if len({file.name for file in files}) < len(files):
+        raise Invalid(f"version {version} has two files of one name")
+
+
+def _render(
+    adapter: Format, name: str, facts: VersionFacts, config: StoredFile, version: PublishedVersion
+) -> _Rendered:
+    data = render_manifest(adapter, name, facts, config, version.files, version.published_at)
+    parts = adapter.fragments(version)
+    manifest = parse_manifest(data, OCI_MANIFEST)
+    return _Rendered(data, manifest, Digest.of(data), encode(data), parts)
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
