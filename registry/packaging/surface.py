@@ -20,7 +20,7 @@ from auth.authenticate import Authenticator
 from auth.errors import BASIC_CHALLENGE, NameUnknown, NotSignedIn
 from auth.permissions import Access, Permissions
 from auth.places import Place, Places
-from auth.principals import Action, Principal
+from auth.principals import ANONYMOUS, Action, Principal
 from registry.body import Body, content_length
 from registry.config import Config
 from registry.headers import IndexedHeaders
@@ -181,8 +181,8 @@ class FormatSurface:
         return asking if raw.startswith(self.prefixes[1]) else root
 
     async def _run(self, asked: _Asked) -> Response:
-        route, need = asked.route, asked.route.need
-        who = await self._callers.find(need, asked.headers, asked.scope, door=route.door)
+        need = asked.route.need
+        who = await self._who(asked)
         if asked.mount.asks and who.anonymous and need.on is not On.NOTHING:
             raise NotSignedIn("sign in with a token: this address always asks for one")
         named = self._adapter.repository(asked.values) if need.on is On.PACKAGE else None
@@ -192,6 +192,16 @@ class FormatSurface:
             if named is None or not who.anonymous or need.action is not Action.PULL:
                 raise
             raise await self._feeds.refusal(named) from error
+
+    async def _who(self, asked: _Asked) -> Principal:
+        """Return who calls; where nothing is needed stale credentials keep nobody out.
+
+        A client sends those it has to the very route that gives it new ones. Raises NotSignedIn.
+        """
+        route = asked.route
+        if route.need.on is On.NOTHING and not route.door:
+            return ANONYMOUS
+        return await self._callers.find(route.need, asked.headers, asked.scope, door=route.door)
 
     async def _serve(self, asked: _Asked, who: Principal, named: RepositoryName | None) -> Response:
         route, need, scope, exchange = asked.route, asked.route.need, asked.scope, asked.exchange

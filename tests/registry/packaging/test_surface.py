@@ -386,3 +386,11 @@ def test_a_route_names_what_its_need_is_about() -> None:
         Route("GET", "/x", tell, SIGNED_IN, decides=True)
     with pytest.raises(TypeError):
         Route("GET", "/x", tell)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("header", ["Bearer phu_gone", "Basic !", basic("writer", PASSWORD)])
+async def test_credentials_that_are_no_longer_good_keep_nobody_from_what_needs_none(
+    app: ASGIApp, header: str
+) -> None:
+    assert (await Client(app, header).get("/generic/-/ping")).status_code == 200
+    assert (await Client(app, header).get("/generic/-/search")).status_code == 401
