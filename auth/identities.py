@@ -29,10 +29,12 @@ _NUMBERED = 100
 _MOST_GROUPS = 10_000
 
 FIND_IDENTITY = """
-select i.id, i.account_id, u.name, u.kind, u.password_version, u.disabled_at
+select i.id, i.account_id, i.issuer, i.subject, i.created_at, i.last_used_at,
+  u.name, u.kind, u.password_version, u.disabled_at
 from identities i join accounts u on u.id = i.account_id
 where i.issuer = $1 and i.subject = $2
 """
+FIND_LINK = "select id, issuer, subject from identities where id = $1 and account_id = $2"
 INSERT_IDENTITY = """
 insert into identities (issuer, subject, account_id, created_at) values ($1, $2, $3, $4)
 on conflict (issuer, subject) do nothing returning id
@@ -40,8 +42,8 @@ on conflict (issuer, subject) do nothing returning id
 TOUCH_IDENTITY = "update identities set last_used_at = $2 where id = $1"
 DELETE_IDENTITY = "delete from identities where id = $1"
 LIST_IDENTITIES = """
-select issuer, subject, created_at, last_used_at from identities
-where account_id = $1 order by id limit 1000
+select id, issuer, subject, created_at, last_used_at from identities
+where account_id = $1 and id > $2 order by id limit $3
 """
 
 
@@ -88,42 +90,44 @@ class Identities:
             except _Raced:
                 continue  # now it is there
 
-    async def link(self, who: Principal, name: str, issuer: str, subject: str) -> None:
-        """Say that an identity is a user. Raises NotFound, Conflict for somebody else's."""
+    async def link(self, who: Principal, name: str, issuer: str, subject: str) -> Row:
+        """Say that an identity is a user; return it. Raises NotFound, Conflict for another's."""
         account, at = await self._accounts.get(name, "user"), self._clock()
 
-        async def work(tx: Transaction) -> None:
+        async def work(tx: Transaction) -> Row:
             made = await tx.fetch_one(INSERT_IDENTITY, issuer, subject, account.id, at)
-            if made is not None:
-                await note(
-                    tx, who, "user.link", account.id, account.name, at, f"{issuer} {subject}"
-                )
-                return
             row = await tx.fetch_one(FIND_IDENTITY, issuer, subject)
-            if row is not None and row["account_id"] != account.id:
+            if row is None:
+                raise RuntimeError("an identity is gone in the transaction that made it")
+            if row["account_id"] != account.id:
                 raise Conflict(f"that identity is linked to {row['name']!r}: unlink it first")
+            if made is not None:
+                detail = f"{issuer} {subject}"
+                await note(tx, who, "user.link", account.id, account.name, at, detail)
+            return row
 
-        await self._database.write(work)
+        return await self._database.write(work)
 
-    async def unlink(self, who: Principal, name: str, issuer: str, subject: str) -> None:
+    async def unlink(self, who: Principal, name: str, identity_id: int) -> None:
         """End a link, the memberships it gave, and the user's sessions. Raises NotFound."""
         account, at = await self._accounts.get(name, "user"), self._clock()
 
         async def work(tx: Transaction) -> None:
-            row = await tx.fetch_one(FIND_IDENTITY, issuer, subject)
-            if row is None or row["account_id"] != account.id:
-                raise NotFound(f"{name!r} is not linked to {subject!r} of {issuer}")
+            row = await tx.fetch_one(FIND_LINK, identity_id, account.id)
+            if row is None:
+                raise NotFound(f"{account.name!r} has no identity {identity_id}")
             await forget_groups(tx, who, account, row["id"], at)
             await tx.execute(END_SESSIONS, account.id)
             await tx.execute(DELETE_IDENTITY, row["id"])
-            await note(tx, who, "user.unlink", account.id, account.name, at, f"{issuer} {subject}")
+            detail = f"{row['issuer']} {row['subject']}"
+            await note(tx, who, "user.unlink", account.id, account.name, at, detail)
 
         await self._database.write(work)
 
-    async def list(self, name: str) -> Sequence[Row]:
-        """Return the identities of a user, at most 1,000. Raises NotFound."""
+    async def list(self, name: str, after: int = 0, limit: int = 1000) -> Sequence[Row]:
+        """Return up to `limit` identities of a user with ids above `after`. Raises NotFound."""
         account = await self._accounts.get(name, "user")
-        return await self._database.fetch(LIST_IDENTITIES, account.id)
+        return await self._database.fetch(LIST_IDENTITIES, account.id, after, limit)
 
 
 def names_for(wanted: object) -> Iterator[str]:

@@ -166,7 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serving(groups, local)
     add_logins(groups, asking)
-    add_identities(add_users(groups, asking), local)
+    add_identities(add_users(groups, asking), asking)
     for add in ASKING:
         add(groups, asking)
     add_keys(groups, local)

@@ -6,6 +6,7 @@ from typing import Protocol
 from auth.accounts import Accounts
 from auth.authenticate import Authenticator
 from auth.grantees import Grantees
+from auth.identities import Identities
 from auth.organizations import Organizations
 from auth.permissions import Permissions
 from auth.places import Places
@@ -17,6 +18,7 @@ from auth.users import Users
 from registry.api.audit import AuditApi
 from registry.api.caller import CallerApi
 from registry.api.grants import OwnerGrantsApi, PackageGrantsApi, ProjectGrantsApi
+from registry.api.identities import IdentitiesApi
 from registry.api.organizations import OrganizationsApi
 from registry.api.owner_names import OwnerNamesApi
 from registry.api.owners import OwnersApi
@@ -25,6 +27,7 @@ from registry.api.teams import TeamsApi
 from registry.api.tokens import TokensApi
 from registry.api.users import UsersApi
 from registry.audit import Audit
+from registry.config import Config
 from registry.owner_renaming import OwnerRenaming
 from registry.rest.operation import Operation, Part
 from registry.sign_in_limits import SignInLimits
@@ -35,6 +38,8 @@ from storage.database import Database
 class Services(Protocol):
     """What these operations are made of."""
 
+    @property
+    def config(self) -> Config: ...
     @property
     def database(self) -> Database: ...
     @property
@@ -69,9 +74,11 @@ def account_operations(
     users = Users(database, accounts, services.authenticator, clock)
     making = TokenMaking(database, accounts, projects, tokens, permissions, places, clock)
     grantees = Grantees(database)
+    issuers = [provider.issuer for provider in services.config.openid]
     parts: list[Part] = [
         CallerApi(permissions),
         UsersApi(accounts, users, sign_ins.attempt, signed_in),
+        IdentitiesApi(Identities(database, accounts, clock), issuers),
         OwnersApi(accounts),
         OwnerNamesApi(OwnerRenaming(database, clock)),
         OrganizationsApi(accounts, services.organizations, places),

@@ -505,15 +505,16 @@ async def test_who_is_unknown_is_told_what_an_administrator_has_to_do(
     words = f"packhouse user link NAME {corp.issuer} 'u 1'"
     refused(await sign_in(person, corp), 403, words)
     identities = Identities(world.services.database, world.services.accounts, world.clock)
-    await identities.link(OPERATOR, "writer", corp.issuer, "u 1")
-    await identities.link(OPERATOR, "writer", corp.issuer, "u 1")
+    linked = await identities.link(OPERATOR, "writer", corp.issuer, "u 1")
+    again = await identities.link(OPERATOR, "writer", corp.issuer, "u 1")
+    assert again["id"] == linked["id"]
     with pytest.raises(Conflict, match="linked to 'writer'"):
         await identities.link(OPERATOR, "reader", corp.issuer, "u 1")
     await sign_in(person, corp)
     assert "<strong>writer</strong>" in (await person.get("/-/ui/")).text
     with pytest.raises(NotFound):
-        await identities.unlink(OPERATOR, "reader", corp.issuer, "u 1")
-    await identities.unlink(OPERATOR, "writer", corp.issuer, "u 1")
+        await identities.unlink(OPERATOR, "reader", linked["id"])
+    await identities.unlink(OPERATOR, "writer", linked["id"])
     assert not await person.is_signed_in()
     refused(await sign_in(person, corp), 403, words)
 
@@ -623,7 +624,8 @@ async def test_unlinking_takes_away_what_the_groups_gave(
     await with_groups(world, mapped, ["Devs", "All"])
     await world.services.teams.add(OPERATOR, "acme/ops", "carol", GroupRole.MEMBER)
     identities = Identities(world.services.database, world.services.accounts, world.clock)
-    await identities.unlink(OPERATOR, "carol", mapped.issuer, "u-1")
+    (linked,) = await identities.list("carol")
+    await identities.unlink(OPERATOR, "carol", linked["id"])
     assert await memberships(world, "carol") == {"acme", "acme/ops"}
 
 

@@ -28,9 +28,6 @@ PASSWORD = "a long password\n"
 LOCAL = {
     "serve": "serves this machine's files",
     "config check": "reads this machine's configuration",
-    "user link": "reads the providers that are configured here",
-    "user unlink": "reads the providers that are configured here",
-    "user identities": "reads the providers that are configured here",
     "key rotate": "signing keys are no matter of tokens",
     "key list": "signing keys are no matter of tokens",
     "gc": "holds the lease of this machine's store; --dry-run asks",
