@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,20 @@ def name(request: pytest.FixtureRequest) -> str:
     """A repository that only this test uses, below the organization."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     return f"acme/{words[:80]}"
+
+
+@pytest.fixture
+def pad(name: str) -> str:
+    """An npm package that only this test uses, of the organization."""
+    return "@acme/" + name.partition("/")[2]
+
+
+@pytest.fixture
+def owner(registry: Registry, name: str) -> str:
+    """An organization of alice's that only this test uses."""
+    created = f"o{zlib.crc32(name.encode()):08x}"
+    registry.admin("org", "create", created, "--owner", registry.user)
+    return created
 
 
 @pytest.fixture

@@ -122,4 +122,5 @@ def personal(name: str) -> bool:
     """Variables that would bring the machine's user, or a proxy, into a test."""
     lowered = name.lower()
     starts = ("docker_", "helm_", "cosign_", "sigstore_", "buildah_", "containers_", "xdg_")
+    starts += ("npm_", "pnpm_", "yarn_")
     return lowered.startswith(starts) or lowered.endswith("_proxy")
