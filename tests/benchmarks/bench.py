@@ -46,10 +46,12 @@ class Row:
     before: Callable[["Bench"], None] | None = None
     quick: bool = True
     """Whether --quick runs it too."""
+    needs: Sequence[str] = ()
+    """Contenders that it starts besides."""
     takes: int = 60
     """Seconds of patience it needs: it does not begin with less time left."""
     cpu_per: str = "1,000 requests"
-    """What the CPU seconds of the servers are shown per: also "GB", or "start"."""
+    """What the CPU seconds of the servers are shown per: also "GB", or the word for one run."""
 
 
 @dataclass(slots=True)
@@ -121,18 +123,25 @@ class Bench:
 
         Raises RunFailed for a contender that is not here.
         """
+        if tls and name not in self._seeded:
+            self.close()
+            self.seed(name)
+        server = self.started(name, tls=tls)
+        self._seed(name, server)
+        return server
+
+    def started(self, name: str, *, tls: bool = False) -> Server:
+        """Return the running server of a contender, starting it if need be, with what it holds.
+
+        Raises RunFailed for a contender that is not here.
+        """
         if tls != self._tls:
             self.close()
             self._tls = tls
         if name not in self._running:
-            contender = self.contender(name)
-            if tls:
-                self.seed(name)
-            entered = contender.running(self.certificate if tls else None)
+            entered = self.contender(name).running(self.certificate if tls else None)
             self._running[name] = self._stack.enter_context(entered)
-        server = self._running[name]
-        self._seed(name, server)
-        return server
+        return self._running[name]
 
     def contender(self, name: str) -> Contender:
         """Return a contender. Raises RunFailed when it is not here."""

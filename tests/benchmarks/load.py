@@ -127,8 +127,11 @@ class Connection:
         self.finish(answer)
         location = urlsplit(answer.headers["location"])
         query = f"{location.query}&" if location.query else ""
-        request = self.request("PUT", f"{location.path}?{query}digest={digest}", size)
-        self.socket.sendall(request)
+        self.put(f"{location.path}?{query}digest={digest}", path, offset, size)
+
+    def put(self, target: str, path: str, offset: int, size: int) -> None:
+        """PUT a part of a file, which must make something."""
+        self.socket.sendall(self.request("PUT", target, size))
         with open(path, "rb") as file:
             end = offset + size
             while offset < end:
@@ -178,6 +181,13 @@ def push(job: Job, connection: Connection, totals: Totals, first: int) -> None:
         totals.add(1, size)
 
 
+def put(job: Job, connection: Connection, totals: Totals, first: int) -> None:
+    """PUT every so-manieth piece of the job to the target that stands in the digest's place."""
+    for path, offset, size, target in job["pieces"][first :: job["connections"]]:
+        connection.put(target, path, offset, size)
+        totals.add(1, size)
+
+
 def pages(job: Job, connection: Connection, totals: Totals, first: int) -> None:
     """Read a whole list, page after page (Link: rel=next), again and again; one counts as one."""
     del first
@@ -198,6 +208,7 @@ KINDS: dict[str, Callable[[Job, Connection, Totals, int], None]] = {
     "get": get,
     "slow": slow,
     "push": push,
+    "put": put,
     "pages": pages,
 }
 

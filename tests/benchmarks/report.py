@@ -105,8 +105,8 @@ def _cpu(samples: Sequence[Sample], per: str) -> float | None:
     """The median CPU seconds per what a row says."""
     found = []
     for sample in samples:
-        amounts = {"GB": sample.bytes / 1e9, "1,000 requests": sample.requests / 1000, "start": 1}
-        amount = amounts[per]
+        amounts = {"GB": sample.bytes / 1e9, "1,000 requests": sample.requests / 1000}
+        amount = amounts.get(per, 1)
         if sample.cpu_seconds is not None and amount:
             found.append(sample.cpu_seconds / amount)
     return statistics.median(found) if found else None

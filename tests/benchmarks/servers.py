@@ -25,6 +25,7 @@ from tests.benchmarks.tokens import authorization
 PACKHOUSE = "packhouse"
 REGISTRY = "docker-registry"
 NGINX = "nginx"
+VERDACCIO = "verdaccio"
 FEW_PACKAGES = "packhouse of 50 packages"
 
 START_SECONDS = 60
@@ -125,7 +126,7 @@ class Packhouse:
             command += ["--tls", f"{certificate.certificate},{certificate.key}"]
         ready = self._data / "listening.json"
         ready.unlink(missing_ok=True)  # of a server that was killed
-        with _process(command, self._log, ready.exists, _settings()) as server:
+        with serving(command, self._log, ready.exists, _settings()) as server:
             server.name, server.credentials = self.name, (filling.USER, self._token)
             server.url = self._url(ready)
             server.certificate = certificate.certificate if certificate else None
@@ -211,8 +212,8 @@ class DockerRegistry:
         command = [self._program.path, "serve", path]
         environment = {**os.environ, **self._program.environment}
         log = self._home / "log"
-        with _process(command, log, lambda: _accepts(port), environment) as server:
-            _finish(server, self.name, port, certificate)
+        with serving(command, log, lambda: accepts(port), environment) as server:
+            finish(server, self.name, port, certificate)
             yield server
 
     def _make_tags(self) -> None:
@@ -292,8 +293,8 @@ class Nginx:
         path.write_text(text)
         command = [self._program.path, "-p", self._home, "-c", path, "-e", self._home / "log"]
         environment = {**os.environ, **self._program.environment}
-        with _process(command, self._home / "out", lambda: _accepts(port), environment) as server:
-            _finish(server, self.name, port, certificate)
+        with serving(command, self._home / "out", lambda: accepts(port), environment) as server:
+            finish(server, self.name, port, certificate)
             yield server
 
 
@@ -313,7 +314,8 @@ class Elsewhere:
         yield Server(self.name, self.url, credentials=self.credentials)
 
 
-def _finish(server: Server, name: str, port: int, certificate: Certificate | None) -> None:
+def finish(server: Server, name: str, port: int, certificate: Certificate | None) -> None:
+    """Say where a server listens."""
     server.name = name
     server.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
     server.certificate = certificate.certificate if certificate else None
@@ -327,13 +329,14 @@ def free_port() -> int:
         return port
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Whether somebody listens on a port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
-def _process(
+def serving(
     command: Sequence[object],
     log: Path,
     ready: Callable[[], bool],
