@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from auth.oauth import parse_form
 from auth.routes import MAX_SCOPES, parse_scopes
+from auth.tokens import mint
 from storage.errors import Invalid
 from tests.registry.client import Client, basic
+from tests.registry.test_token import claims
 from tests.registry.world import World
 
 anything = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -57,6 +59,17 @@ async def test_an_authorization_is_good_or_401(world: World, path: str, value: b
 
 
 @anything
+@given(value=header_bytes | texts.map(str.encode))
+@example(value=mint("user").encode())
+@example(value=b"Bearer " + mint("job").encode())
+@example(value=b"phu_" + b"0" * 60_000)
+async def test_an_api_key_is_good_or_401(world: World, value: bytes) -> None:
+    value = value.translate(None, b"\r\n\0")
+    answer = await Client(world).get("/v2/", headers=[(b"x-nuget-apikey", value)])
+    assert answer.status_code == 401, answer.text
+
+
+@anything
 @given(change=st.tuples(st.integers(0, 10**6), st.integers(0, 255)))
 async def test_a_bearer_with_one_byte_changed_is_no_more(
     world: World, change: tuple[int, int]
@@ -87,6 +100,29 @@ async def test_scopes_are_read_or_refused(world: World, values: list[str]) -> No
     client = Client(world, basic("writer", world.tokens["writer"]))
     answer = await client.get("/token", params={"scope": values[:20]})
     assert answer.status_code == 200 or (scopes is None and answer.status_code == 400)
+
+
+words = st.sampled_from(
+    [
+        *("repository", "repository(plugin)", "registry", "acme/app", "acme/", "app", "stranger/x"),
+        *(":", "::", ",", " ", "/", "*", "%2F", "..", "pull", "push", "delete", "catalog", "\0"),
+    ]
+)
+
+
+@anything
+@given(scope=st.lists(words, max_size=12).map("".join))
+@example(scope="repository:acme/app:pull,push,delete,*")
+@example(scope="repository:stranger/x/../../acme/app:pull")
+@example(scope="repository:acme/app:pull:stranger/x:pull")
+async def test_no_scope_gets_more_than_its_account_may(world: World, scope: str) -> None:
+    """A stranger has rights below his own name, and may ask for the catalog."""
+    client = Client(world, basic("stranger", world.tokens["stranger"]))
+    answer = await client.get("/token", params={"scope": scope})
+    for entry in claims(answer.json()["token"])["access"]:
+        kind, name = entry["type"], entry["name"]
+        own = kind == "repository" and name.startswith("stranger/") and ".." not in name
+        assert own or (kind, name) == ("registry", "catalog") or entry["actions"] == [], entry
 
 
 @anything
