@@ -1,4 +1,4 @@
-"""No secret leaves in a log line, a metric or a span, whatever is done and whatever goes wrong."""
+"""No secret leaves in a log line, a metric, a span, an error, a URL or a list of processes."""
 
 import base64
 import json
@@ -28,6 +28,12 @@ PASSWORD, WRONG = "correct-horse-battery-staple", "incorrect-horse-battery-stapl
 QUERY = "query-that-is-nobodys-business"
 COOKIE = "cookie-that-is-nobodys-business"
 STATE = "tracestate-that-is-nobodys-business"
+PROVIDER = {
+    "name": "corp",
+    "issuer": "http://127.0.0.1:9",
+    "client_id": "packhouse",
+    "client_secret": "client-secret-that-is-nobodys-business",
+}
 
 
 @dataclass
@@ -35,11 +41,22 @@ class Secrets:
     """What was used, by what it is."""
 
     known: dict[str, str] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    """The headers of what was answered, and the bodies of what was refused."""
 
     def keep(self, what: str, text: str) -> str:
         assert len(text) >= 12, what
         self.known[what] = text
         return text
+
+    def listen(self, answer: httpx.Response) -> None:
+        """Remember what an answer tells; where an upload goes on is for who began it."""
+        answer.read()
+        headers = dict(answer.headers)
+        if "/blobs/uploads" in answer.request.url.path:
+            headers.pop("location", None)
+            headers.pop("docker-upload-uuid", None)
+        self.told.append(f"{headers} {answer.text if answer.is_error else ''}")
 
     def found_in(self, text: str) -> list[str]:
         """Which secrets a text holds: as they are, their middle, or in base64."""
@@ -59,19 +76,35 @@ def collector() -> Iterator[Collector]:
         yield collector
 
 
-def sign_in(server: Server, secrets: Secrets) -> str:
+def sign_in(http: httpx.Client, secrets: Secrets) -> str:
     """Sign in in every way, right and wrong; return a bearer token."""
     where = {"service": "packhouse", "scope": "repository:admin/app:pull,push"}
-    assert server.get("/token", params=where, auth=("admin", WRONG)).status_code == 401
-    answer = server.get("/token", params=where, auth=("admin", PASSWORD))
+    assert http.get("/token", params=where, auth=("admin", WRONG)).status_code == 401
+    answer = http.get("/token", params=where, auth=("admin", PASSWORD))
     bearer = secrets.keep("bearer", answer.json()["token"])
     secrets.keep("signature of the bearer", bearer.rpartition(".")[2])
     token = secrets.known["token"]
     for credentials in (basic("admin", token), f"Bearer {token}", token, f"Bearer {bearer}"):
-        assert server.get("/v2/", headers={"Authorization": credentials}).status_code == 200
+        assert http.get("/v2/", headers={"Authorization": credentials}).status_code == 200
     for credentials in (basic("admin", token[:-1]), f"Bearer {bearer[:-9]}", f"Digest {token}"):
-        assert server.get("/v2/", headers={"Authorization": credentials}).status_code == 401
+        assert http.get("/v2/", headers={"Authorization": credentials}).status_code == 401
+    make_token(http, secrets)
     return bearer
+
+
+def make_token(http: httpx.Client, secrets: Secrets) -> None:
+    """Make a token by a password, and fail to change that."""
+    tokens, password = "/api/v1/users/admin/tokens", "/api/v1/users/admin/password"
+    new = {"name": "ci", "scopes": ["read", "admin"]}
+    made = http.post(tokens, json=new, auth=("admin", PASSWORD))
+    assert made.status_code == 201
+    token = secrets.keep("token of the API", made.json()["token"])
+    for body in (
+        {"password": WRONG, "old": WRONG},
+        {"password": PASSWORD[:5]},
+        {"password": [WRONG]},
+    ):
+        assert http.put(password, json=body, auth=("", token)).is_client_error
 
 
 def push(client: httpx.Client, secrets: Secrets) -> None:
@@ -112,7 +145,10 @@ def go_wrong(server: Server, client: httpx.Client, secrets: Secrets) -> None:
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     }
     query = {"access_token": token, "q": secrets.keep("query", QUERY), "password": PASSWORD}
-    for path in ("/v2/admin/none/manifests/v1", "/v2/_catalog", "/token", "/nothing", "/v2//x"):
+    for path in (
+        *("/v2/admin/none/manifests/v1", "/v2/_catalog", "/token", "/nothing", "/v2//x"),
+        *("/api/v1/user", "/api/v1/packages", "/api/v3/user", "/-/ui/sign-in"),
+    ):
         for method in ("GET", "PUT", "DELETE", "OPTIONS"):
             client.request(method, path, params=query, headers=headers)
     with sqlite3.connect(server.data / "packhouse.db") as database:  # a damaged database: 5xx
@@ -122,6 +158,11 @@ def go_wrong(server: Server, client: httpx.Client, secrets: Secrets) -> None:
     assert failed.status_code >= 500
 
 
+def command_line(pid: int) -> str:
+    """What every user of the machine sees of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
 def signing_keys(data: Path) -> Iterator[str]:
     database = sqlite3.connect(data / "packhouse.db")
     for (text,) in database.execute("select secret from signing_keys"):
@@ -129,9 +170,7 @@ def signing_keys(data: Path) -> Iterator[str]:
     database.close()
 
 
-def test_no_secret_reaches_the_log_the_metrics_or_a_span(
-    tmp_path: Path, collector: Collector
-) -> None:
+def test_no_secret_is_told_to_anybody(tmp_path: Path, collector: Collector) -> None:
     secrets, data = Secrets(), tmp_path / "data"
     settings = {
         "PACKHOUSE_LOG_LEVEL": "debug",
@@ -139,18 +178,23 @@ def test_no_secret_reaches_the_log_the_metrics_or_a_span(
         "PACKHOUSE_TRACING": collector.url,
         "PACKHOUSE_GC_INTERVAL_SECONDS": "1",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "PACKHOUSE_OPENID": json.dumps([PROVIDER]),
     }
+    secrets.keep("secret of a provider", PROVIDER["client_secret"])
     with Server(data, "--workers", 2, **settings) as server:
         secrets.keep("first password", (data / "first-login.txt").read_text().strip())
         run("user", "password", "admin", "--data", data, "--password-stdin", stdin=PASSWORD)
         secrets.keep("password", PASSWORD)
         secrets.keep("wrong password", WRONG)
         secrets.keep("token", server.token())
-        bearer = sign_in(server, secrets)
+        hooks = {"response": [secrets.listen]}
+        options = {"base_url": server.url, "event_hooks": hooks, "timeout": PATIENCE}
+        with httpx.Client(**options) as http:
+            bearer = sign_in(http, secrets)
         for number, key in enumerate(signing_keys(data)):
             secrets.keep(f"signing key {number}", key)
         authorization = {"Authorization": basic("admin", secrets.known["token"])}
-        with httpx.Client(base_url=server.url, headers=authorization, timeout=PATIENCE) as client:
+        with httpx.Client(**options, headers=authorization) as client:
             push(client, secrets)
             go_wrong(server, client, secrets)
         server.get("/v2/admin/app/tags/list", headers={"Authorization": f"Bearer {bearer}"})
@@ -158,6 +202,7 @@ def test_no_secret_reaches_the_log_the_metrics_or_a_span(
         page = httpx.get(where, timeout=PATIENCE).text
         collector.wait_for(lambda span: span.name == "PUT /v2/{name}/manifests/{reference}")
         collector.wait_for(lambda span: span.error)  # the last of them: a killed worker sends none
+        listed = [command_line(pid) for pid in (server.pid, *server.workers())]
         os.kill(server.workers()[0], signal.SIGKILL)  # what its end says is looked at too
         server.wait_for("ended with")
         server.stop()
@@ -166,8 +211,10 @@ def test_no_secret_reaches_the_log_the_metrics_or_a_span(
     assert '"status": 500' in server.text
     assert len(secrets.known) >= 12
     assert "exception.message" not in spans, "a message may hold what a client sent"
-    for text in (server.text, page, spans):
-        assert secrets.found_in(text) == []
+    assert len(listed) == 3
+    assert len(secrets.told) > 50
+    for text in (server.text, page, spans, *listed, *secrets.told):
+        assert secrets.found_in(text) == [], text[-600:]
 
 
 def test_the_search_finds_what_is_there() -> None:
