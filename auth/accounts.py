@@ -29,6 +29,11 @@ on conflict (resource_kind, resource_id, grantee_id) do update set role = exclud
 DELETE_GRANT = """
 delete from grants where resource_kind = $1 and resource_id = $2 and grantee_id = $3 returning role
 """
+TURN_REVISION = """
+update packages set revision = revision + 1 where id = $2 and cast($1 as smallint) = 3
+"""
+"""For documents about a package name those who administer it."""
+
 LOCK_ACCOUNT = "update accounts set name = name where id = $1 returning id"
 FIND_ACCOUNT = """
 select id, kind, name, is_admin, password_hash, password_version, default_visibility, created_at,
@@ -58,6 +63,7 @@ from (select cast($1 as smallint) as kind) asked
   left join accounts q on q.id = r.owner_id
   left join packages p on asked.kind = 3 and p.id = $2
 """
+REVISE_PACKAGE = "update packages set revision = revision + 1 where id = $1"
 FIND_HOLDER = """
 select a.id from accounts a join grants g on g.grantee_id = a.id
 where g.resource_kind = $1 and g.resource_id = $2 and a.name = $3
@@ -219,6 +225,7 @@ class Accounts:
                 did, said = "grant.remove", f"{Role(taken['role']).name.lower()} of {account.name}"
             else:
                 await tx.execute(UPSERT_GRANT, account.id, kind, resource_id, int(role), at)
+            await tx.execute(TURN_REVISION, kind, resource_id)
             await note(tx, who, did, resource["owner_id"], resource["name"], at, said)
             return True
 
