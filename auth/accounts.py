@@ -63,7 +63,6 @@ from (select cast($1 as smallint) as kind) asked
   left join accounts q on q.id = r.owner_id
   left join packages p on asked.kind = 3 and p.id = $2
 """
-REVISE_PACKAGE = "update packages set revision = revision + 1 where id = $1"
 FIND_HOLDER = """
 select a.id from accounts a join grants g on g.grantee_id = a.id
 where g.resource_kind = $1 and g.resource_id = $2 and a.name = $3

@@ -163,8 +163,9 @@ class Permissions:
         if row is None:
             raise NotSignedIn("this account no longer exists")
         self.check_live(row, who)
-        if who.token_id and scope & ~Scope(row["scopes"] or 0):
-            raise Denied(f"this token lacks the scope '{(scope.name or '').lower()}'")
+        missing = scope & ~Scope(row["scopes"] or 0)
+        if who.token_id and missing:
+            raise Denied(f"this token lacks the scope '{(missing.name or '').lower()}'")
         return row
 
     async def actions(self, who: Principal, repository: RepositoryName) -> frozenset[str]:
