@@ -1,8 +1,9 @@
-"""Deleting manifests and tags: hidden at once as one deletion, restorable until gc expires it.
+"""Deleting manifests, versions, tags: hidden at once as one deletion, restorable until it expires.
 
 With a manifest go the children that nothing else holds and what refers to it (untagged referrers,
 cosign's and the referrers tag schema's tags); edges stay, so foreign keys keep the bytes until
-the deletion is purged. A child of a live index stays: deleting it would break the index.
+the deletion is purged. A child of a live index stays: deleting it would break the index. Whoever
+deletes a version's own tag deletes the version; the default alias moves on to the newest left.
 """
 
 import json
@@ -13,6 +14,9 @@ from auth.permissions import Access, Permissions
 from auth.principals import Action, Principal
 from registry.manifest_push import INSERT_TAG_HISTORY
 from registry.manifest_store import unknown
+from registry.packaging.default_alias import follow
+from registry.packaging.formats import Formats
+from registry.packaging.version_rows import FIND_OF_MANIFEST
 from registry.repositories import lock, record
 from storage.clock import Clock
 from storage.database import Database, Transaction
@@ -80,7 +84,11 @@ INSERT_DELETED_TAG = """
 insert into deleted_tags (deletion_id, repository_id, name, manifest_id) values ($1, $2, $3, $4)
 """
 DELETE_TAG = "delete from tags where repository_id = $1 and name = $2"
-FIND_TAG = "select manifest_id from tags where repository_id = $1 and name = $2"
+FIND_TAG = """
+select t.manifest_id, c.digest from tags t join manifests m on m.id = t.manifest_id
+  join manifest_contents c on c.id = m.content_id
+where t.repository_id = $1 and t.name = $2
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +102,19 @@ class Plan:
 class Deletion:
     """Deletes tags and manifests; every method authorizes its caller."""
 
-    def __init__(self, database: Database, permissions: Permissions, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, permissions: Permissions, formats: Formats, clock: Clock
+    ) -> None:
         self._database = database
         self._permissions = permissions
+        self._formats = formats
         self._clock = clock
 
     async def delete_tag(self, who: Principal, repository: RepositoryName, tag: Tag) -> None:
-        """Remove a tag and nothing else. Raises ManifestUnknown, and what judge raises."""
+        """Remove a tag and nothing else; with a version's own tag the version goes.
+
+        Raises ManifestUnknown, NotAllowed for the default alias, and what judge raises.
+        """
         access = await self._permissions.require(who, Action.DELETE, repository)
         removal = await self._removal(who, access, tag)
 
@@ -109,6 +123,9 @@ class Deletion:
             row = await tx.fetch_one(FIND_TAG, removal.repository_id, tag)
             if row is None:
                 raise unknown(repository, tag)
+            if await removal.owns(tx, tag, row["manifest_id"]):
+                await removal.hide(tx, row["manifest_id"], row["digest"])
+                return
             deletion_id = await removal.begin(tx, "tag")
             await removal.remove_tags(tx, deletion_id, [(str(tag), row["manifest_id"])])
             await removal.event(tx, "tag.delete", tag)
@@ -130,15 +147,7 @@ class Deletion:
             row = await tx.fetch_one(FIND_LIVE, removal.repository_id, digest)
             if row is None:
                 raise unknown(repository, digest)
-            await _refuse_child(tx, row["id"], digest)
-            hidden = await removal.closure(tx, row["id"])
-            deletion_id = await removal.begin(tx, "manifest")
-            tags = await tx.fetch(LIST_TAGS_OF, _json(hidden))
-            await removal.remove_tags(
-                tx, deletion_id, [(tag["name"], tag["manifest_id"]) for tag in tags]
-            )
-            await tx.execute(HIDE_MANIFESTS, _json(hidden), removal.at, deletion_id)
-            await removal.event(tx, "manifest.delete", digest)
+            await removal.hide(tx, row["id"], digest)
 
         await self._database.write(work)
 
@@ -158,7 +167,8 @@ class Deletion:
     async def _removal(self, who: Principal, access: Access, reference: Digest | Tag) -> "_Removal":
         if access.package_id is None:
             raise unknown(access.repository, reference)
-        return _Removal(who, access, access.package_id, self._clock())
+        default = self._formats.default_alias(access.repository)
+        return _Removal(who, access, access.package_id, default, self._clock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +178,36 @@ class _Removal:
     who: Principal
     access: Access
     repository_id: int
+    default_alias: str
     at: int
+
+    async def owns(self, tx: Transaction, tag: Tag, manifest_id: int) -> bool:
+        """Whether a tag is the own one of a version. Raises NotAllowed for the default alias."""
+        version = await tx.fetch_one(FIND_OF_MANIFEST, manifest_id)
+        if version is None or version["tag"] == tag:
+            return version is not None
+        if tag == self.default_alias:
+            raise NotAllowed(
+                f"{tag} always names a version of {self.access.repository}: point it at another, "
+                "or delete the version that it names"
+            )
+        return False
+
+    async def hide(self, tx: Transaction, manifest_id: int, digest: Digest) -> None:
+        """Hide a manifest and what goes with it. Raises NotAllowed for a child of a live index."""
+        await _refuse_child(tx, manifest_id, digest)
+        hidden = await self.closure(tx, manifest_id)
+        version = await tx.fetch_one(FIND_OF_MANIFEST, manifest_id)
+        tags = {
+            row["name"]: row["manifest_id"] for row in await tx.fetch(LIST_TAGS_OF, _json(hidden))
+        }
+        deletion_id = await self.begin(tx, "manifest")
+        await tx.execute(HIDE_MANIFESTS, _json(hidden), self.at, deletion_id)
+        await self.remove_tags(tx, deletion_id, tags.items())
+        if version is None:
+            await self.event(tx, "manifest.delete", digest)
+        else:
+            await self.event(tx, "version.delete", version["name"], digest)
 
     async def begin(self, tx: Transaction, reason: str) -> int:
         by = self.who.account_id or None
@@ -181,9 +220,12 @@ class _Removal:
     async def remove_tags(
         self, tx: Transaction, deletion_id: int, tags: Iterable[tuple[str, int]]
     ) -> None:
-        by = self.who.account_id or None
+        """Remove tags; the default alias moves on instead, and is told where it came from."""
+        by, package = self.who.account_id or None, (self.who, self.repository_id)
         for name, manifest_id in tags:
             await tx.execute(INSERT_DELETED_TAG, deletion_id, self.repository_id, name, manifest_id)
+            if name == self.default_alias and await follow(tx, *package, name, self.at):
+                continue
             await tx.execute(DELETE_TAG, self.repository_id, name)
             await tx.execute(INSERT_TAG_HISTORY, self.repository_id, name, None, by, self.at)
 
@@ -209,8 +251,9 @@ class _Removal:
         )
         return {row["manifest_id"] for row in found}
 
-    async def event(self, tx: Transaction, kind: str, subject: str) -> None:
-        await record(tx, kind, self.who, self.access, self.repository_id, subject, "", self.at)
+    async def event(self, tx: Transaction, kind: str, subject: str, detail: str = "") -> None:
+        by = (self.who, self.access, self.repository_id)
+        await record(tx, kind, *by, subject, detail, self.at)
 
 
 async def _refuse_child(tx: Transaction, manifest_id: int, digest: Digest) -> None:

@@ -71,6 +71,16 @@ DELETE_DELETED_TAGS_OF = """
 delete from deleted_tags
 where manifest_id in (select cast(value as bigint) from json_each(cast($1 as text)))
 """
+_OF_VERSIONS = """
+version_id in (select v.id from package_versions v
+  where v.manifest_id in (select cast(value as bigint) from json_each(cast($1 as text))))
+"""
+DELETE_FRAGMENTS_OF = f"delete from version_fragments where {_OF_VERSIONS}"
+DELETE_FILES_OF = f"delete from version_files where {_OF_VERSIONS}"
+BURN_VERSIONS = """
+update package_versions set manifest_id = null, facts = '{}', state = '{}'
+where manifest_id in (select cast(value as bigint) from json_each(cast($1 as text)))
+"""
 DELETE_MANIFESTS = """
 delete from manifests
 where id in (select cast(value as bigint) from json_each(cast($1 as text)))
@@ -189,6 +199,7 @@ class _Expired:
         going = await tx.fetch(LIST_REMOVABLE, self.candidates, self.before)
         if going:
             await self._remove_edges(tx, ids(going))
+            await _burn(tx, ids(going))
             await tx.execute(DELETE_MANIFESTS, ids(going))
             contents = ids(going, "content_id")
             await tx.execute(DELETE_HISTORY_OF, contents, self.repository_id)
@@ -209,6 +220,13 @@ class _Expired:
         """A child of a live index is live; one of an index that may return waits for it."""
         await tx.execute(REVIVE_CHILDREN, self.candidates, self.before)
         await tx.execute(POSTPONE_CHILDREN, self.candidates, self.before)
+
+
+async def _burn(tx: Transaction, manifests: str) -> None:
+    """Leave nothing of versions but their names, which never take other bytes."""
+    await tx.execute(DELETE_FRAGMENTS_OF, manifests)
+    await tx.execute(DELETE_FILES_OF, manifests)
+    await tx.execute(BURN_VERSIONS, manifests)
 
 
 async def expire_deletions(term: Term, retention: Retention, at: int) -> Counter[str] | None:

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from auth.principals import Principal
+from registry.packaging.formats import Formats
 from registry.retention import CHUNK, Retention
 from registry.undoing import PURGED, Undoing
 from storage.clock import SECOND, Clock
 from storage.database import Database, Row
 from storage.errors import NotFound
+from storage.names import parse_repository
 
 FIND_PACKAGE_STATE = """
 select id, owner_id, repository, deleted_at, deletion_id from packages where repository = $1
@@ -52,9 +54,12 @@ class Restored:
 class Restoration:
     """Lists, restores and purges, by repository and the deletion's id."""
 
-    def __init__(self, database: Database, retention: Retention, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, retention: Retention, formats: Formats, clock: Clock
+    ) -> None:
         self._database = database
         self._retention = retention
+        self._formats = formats
         self._clock = clock
 
     async def list(
@@ -83,7 +88,7 @@ class Restoration:
         """
         package = await self._package(repository)
         restored = Restored()
-        undoing = Undoing(package, deletion_id, who, self._retention, self._clock())
+        undoing = self._undoing(package, deletion_id, who)
         await self._database.write(undoing.check)
         await self._show(undoing, restored)
         await self._database.write(undoing.finish)
@@ -103,11 +108,15 @@ class Restoration:
     async def purge(self, who: Principal, repository: str, deletion_id: int) -> None:
         """End the window of a deletion: gc's next round removes it. Raises NotFound."""
         package = await self._package(repository)
-        undoing = Undoing(package, deletion_id, who, self._retention, self._clock())
+        undoing = self._undoing(package, deletion_id, who)
         await self._database.write(undoing.purge)
         after = 0
         while purged := await self._purge_some(undoing, after):
             after = purged[-1]
+
+    def _undoing(self, package: Row, deletion_id: int, who: Principal) -> Undoing:
+        default = self._formats.default_alias(parse_repository(package["repository"]))
+        return Undoing(package, deletion_id, who, self._retention, default, self._clock())
 
     async def _purge_some(self, undoing: Undoing, after: int) -> Sequence[int]:
         return await self._database.write(lambda tx: undoing.purge_manifests(tx, after))

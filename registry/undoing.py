@@ -11,6 +11,7 @@ from auth.principals import Principal
 from registry.expiry import close_deletions
 from registry.manifest_push import INSERT_TAG_HISTORY, UPSERT_TAG
 from registry.package_deletion import record_event
+from registry.packaging.default_alias import follow_if_gone
 from registry.retention import CHUNK, HOLD_PACKAGE, Retention, ids
 from registry.search_terms import write_terms
 from storage.database import Row, Transaction
@@ -38,8 +39,10 @@ where id in (select cast(value as bigint) from json_each(cast($1 as text)))
 """
 LIST_HIDDEN_TAGS = """
 select g.name, g.manifest_id, m.content_id, m.deleted_at, m.deletion_id,
-  t.manifest_id as now_id, c.digest as now
+  t.manifest_id as now_id, c.digest as now, case when t.updated_at = d.deleted_at then 1 else 0 end
+    as moved_by_it
 from deleted_tags g
+  join deletions d on d.id = g.deletion_id
   join manifests m on m.id = g.manifest_id
   left join tags t on t.repository_id = g.repository_id and t.name = g.name
   left join manifests n on n.id = t.manifest_id
@@ -70,12 +73,16 @@ class TagChunk:
 
 @dataclass(frozen=True, slots=True)
 class Undoing:
-    """One deletion of one package, step by step; `package` is the row of its state."""
+    """One deletion of one package, step by step; `package` is the row of its state.
+
+    `default_alias` is the one that its versions have, "" for none.
+    """
 
     package: Row
     deletion_id: int
     who: Principal
     retention: Retention
+    default_alias: str
     at: int
 
     async def check(self, tx: Transaction) -> None:
@@ -104,7 +111,7 @@ class Undoing:
         rows = await tx.fetch(LIST_HIDDEN_TAGS, self.deletion_id, after, CHUNK)
         count, conflicts = 0, {}
         for row in rows:
-            if reason := _conflict(row):
+            if reason := _conflict(row, self.default_alias):
                 conflicts[str(row["name"])] = reason
             else:
                 count += await self._show_tag(tx, row)
@@ -113,7 +120,7 @@ class Undoing:
         return TagChunk(count, conflicts, rows[-1]["name"] if rows else None)
 
     async def _show_tag(self, tx: Transaction, row: Row) -> int:
-        if row["now_id"] is not None:
+        if row["now_id"] == row["manifest_id"]:
             return 0  # it names the same manifest already
         package_id, name, by = self.package["id"], row["name"], self.who.account_id or None
         await tx.execute(UPSERT_TAG, package_id, name, row["manifest_id"], self.at, by)
@@ -125,6 +132,7 @@ class Undoing:
         package_id = self.package["id"]
         await tx.execute(BUMP_PACKAGE, package_id)
         await tx.execute(SHOW_PACKAGE, package_id, self.deletion_id)
+        await follow_if_gone(tx, self.who, package_id, self.default_alias, self.at)
         await write_terms(tx, package_id)
         await self.close(tx)
         await record_event(tx, self.who, "deletion.restore", package_id, self.package, self.at)
@@ -163,11 +171,12 @@ class Undoing:
         return name
 
 
-def _conflict(row: Row) -> str | None:
-    """Say why a tag cannot come back."""
+def _conflict(row: Row, default_alias: str) -> str | None:
+    """Say why a tag cannot come back; a default alias does that the deletion moved on last."""
     if row["deleted_at"] is not None:
         other = row["deletion_id"]
         return f"its manifest was deleted too: restore deletion {other} first"
-    if row["now_id"] not in (None, row["manifest_id"]):
+    moved_back = row["name"] == default_alias and row["moved_by_it"]
+    if row["now_id"] not in (None, row["manifest_id"]) and not moved_back:
         return f"it exists again and names {row['now']}"
     return None

@@ -58,6 +58,12 @@ class Formats(Sequence[Format]):
             raise ReservedName(f"{repository} is a repository of containers")
         return adapter
 
+    def default_alias(self, repository: RepositoryName) -> str:
+        """Return the default alias of a package, "" for one that has none."""
+        word = repository.rest[0] if repository.is_format_path else ""
+        adapter = self._adapters.get(word)
+        return "" if adapter is None else adapter.default_alias
+
     def check_push(self, repository: RepositoryName) -> None:
         """Refuse a push to a name that no package can have. Raises ReservedName, NameInvalid.
 

@@ -32,6 +32,7 @@ from registry.packaging.formats import Formats
 from registry.packaging.version_rows import (
     ATTACH_VERSION,
     FIND_NAMED,
+    FIND_TAG_NAMED,
     insert_row,
     to_json,
     write_facts,
@@ -44,8 +45,6 @@ from storage.errors import Conflict, Invalid, PackhouseError, Unavailable
 from storage.names import RepositoryName, Tag
 
 log = logging.getLogger("packhouse.linking")
-
-FIND_TAG_NAMED = "select name from tags where repository_id = $1 and name = $2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,10 @@ LIST_FILES = """
 select name, media_type, digest, size, md5, sha1, sha512 from version_files
 where version_id = $1 order by name
 """
+FIND_OF_MANIFEST = f"""
+select v.name, v.tag from package_versions v {_LIVE} where v.manifest_id = $1
+"""
+FIND_TAG_NAMED = "select name from tags where repository_id = $1 and name = $2"
 FIND_NEWEST = f"""
 select v.id, v.name, v.manifest_id, m.content_id from package_versions v {_LIVE}
 where v.package_id = $1 and v.prerelease = $2 order by v.order_key desc limit 1

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from auth.audit import OPERATOR
+from registry.app import FORMATS
 from registry.package_deletion import HIDE_PACKAGE, delete_package
 from registry.restoration import Restoration
 from registry.undoing import Undoing
@@ -304,7 +305,7 @@ async def test_a_package_restored_while_it_is_being_deleted_is_whole(depot: Depo
         await delete_package(once, OPERATOR, package_id, at)
     (deletion,) = await services.restoration.list(APP)
     between = Between(services.database, go_on)
-    restoration = Restoration(between, services.collector.retention, depot.clock)
+    restoration = Restoration(between, services.collector.retention, FORMATS, depot.clock)
     restored = await restoration.restore(OPERATOR, APP, deletion.id)
     assert (restored.manifests, restored.tags, restored.conflicts) == (1, 1, {})
     assert await depot.read("v1") == image([b"layer"])
