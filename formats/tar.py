@@ -27,6 +27,7 @@ _RECORD = re.compile(rb"([1-9][0-9]{0,6}) ")
 _FORBIDDEN = re.compile(rb"GNU\.sparse\.|type\Z|linkpath\Z")
 _SMUGGLED = re.compile(rb"\n[0-9]+ (?:path|size|linkpath|type)=")
 _FILES = (b"0", b"\0")
+_NOTHING = ("", ".")
 _KINDS = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -50,7 +51,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file or a directory. `path` is as it was written, without the slash after a directory."""
+    """A file or a directory. `path` is as it was written, without '.' and '' after its first part.
+
+    The first part may be '.': installers strip whatever it is.
+    """
 
     path: str
     size: int
@@ -196,14 +200,14 @@ def _path(name: bytes) -> str:
         ) from error
     if len(name) > MAX_PATH:
         raise Invalid(f"the tarball holds a name of more than {MAX_PATH} bytes")
-    first, *others = path.removesuffix("/").split("/")
-    odd = not first or first[1:2] == ":" or first == ".." or not {"", ".", ".."}.isdisjoint(others)
+    first, *others = path.split("/")
+    odd = not first or first[1:2] == ":" or ".." in (first, *others)
     if odd or "\\" in path or "\0" in path:
         raise Invalid(
             f"the tarball holds the name {quoted(path)}: names are relative and plain, without "
-            "'..', '.', '//', backslashes and NUL"
+            "'..', drives, backslashes and NUL"
         )
-    return path.removesuffix("/")
+    return "/".join((first, *(each for each in others if each not in _NOTHING)))
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:

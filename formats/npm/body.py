@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from formats.npm.body_scan import BodyScan
+from formats.npm.body_scan import MAX_DOCUMENT, BodyScan
 from storage.digest import quoted
 from storage.errors import Invalid, TooLarge
 
@@ -56,12 +56,17 @@ class Received(Generic[T]):
 
 
 class PublishBody(Generic[T]):
-    """Reads one body. Where that fails, what the sink has kept is its caller's to discard."""
+    """Reads one body, with a document of `most` bytes.
 
-    def __init__(self, chunks: AsyncIterator[bytes], sink: Sink[T]) -> None:
+    Where that fails, what the sink has kept is its caller's to discard.
+    """
+
+    def __init__(
+        self, chunks: AsyncIterator[bytes], sink: Sink[T], most: int = MAX_DOCUMENT
+    ) -> None:
         self._pieces = _pieces(chunks)
         self._sink = sink
-        self._scan = BodyScan()
+        self._scan = BodyScan(most)
         self._attached: dict[str, Attached[T]] = {}
 
     async def read(self) -> Received[T]:

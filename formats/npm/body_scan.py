@@ -12,8 +12,8 @@ from storage.errors import Invalid, TooLarge
 
 MAX_DOCUMENT = 8 * 1024 * 1024
 """Bytes of a body beside the data of its attachments."""
-MAX_NODES = 500_000
-"""Brackets and commas of a document: decoded, each value takes dozens of bytes."""
+BYTES_OF_A_VALUE = 16
+"""A document has fewer values than bytes / 16: decoded, each of them takes dozens."""
 MAX_DEPTH = 64
 
 _ATTACHMENTS = "_attachments"
@@ -29,7 +29,8 @@ _INSIDE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 class BodyScan:
     """A document as it grows, read once: `add`, ask for `attachment`, `cut` there and `resume`."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self.content_type = ""
         self._document = bytearray()
         self._at = 0
@@ -50,9 +51,9 @@ class BodyScan:
         Raises Invalid, TooLarge.
         """
         name = self._find()
-        if (self._at if name is not None else len(self._document)) > MAX_DOCUMENT:
+        if (self._at if name is not None else len(self._document)) > self._most:
             raise TooLarge(
-                f"a publish holds at most {MAX_DOCUMENT} bytes beside its tarball: "
+                f"a publish holds at most {self._most} bytes beside its tarball: "
                 "shorten its metadata"
             )
         return name
@@ -124,9 +125,11 @@ class BodyScan:
         sign = self._document[at : at + 1]
         if sign == b'"':
             self._string = at
-        elif sign:
-            self._skipped += 1 if sign in b"{[" else -1
+        elif sign in (b"{", b"["):
+            self._skipped += 1
             self._count(1)
+        elif sign:
+            self._skipped -= 1
         else:
             self._at = at
         if self._skipped + len(self._keys) > MAX_DEPTH:
@@ -134,8 +137,9 @@ class BodyScan:
 
     def _count(self, more: int) -> None:
         self._nodes += more
-        if self._nodes > MAX_NODES:
-            raise TooLarge(f"a publish holds at most {MAX_NODES} values: shorten its metadata")
+        most = self._most // BYTES_OF_A_VALUE
+        if self._nodes > most:
+            raise TooLarge(f"a publish holds at most {most} values: shorten its metadata")
 
     def _pass_sign(self) -> bool:
         """Go past the next bracket or comma, or into a string; True where that is data."""

@@ -78,6 +78,15 @@ def test_the_root_may_have_any_name_and_each_file_its_own() -> None:
     assert (found.package_json, found.file_count) == (JSON, 3)
 
 
+def test_a_name_is_the_same_with_dots_and_slashes_that_mean_nothing() -> None:
+    """Bundlers in use write 'package/./dist/index.js'."""
+    found = read(entry("package/./package.json", JSON), entry("package//./lib//index.js", b""))
+    assert (found.package_json, found.file_count) == (JSON, 2)
+    for name in ("package/./package.json", "package//package.json", "package/././/package.json"):
+        refused(tgz(PACKAGE_JSON, entry(name, JSON)), "twice")
+        refused(tgz(entry(name, JSON), PACKAGE_JSON), "twice")
+
+
 def test_only_the_roots_package_json_counts() -> None:
     nested = entry("package/node_modules/x/package.json", b"{}")
     found = read(nested, PACKAGE_JSON, entry("package/lib/Package.json", b"{}"))
@@ -115,8 +124,6 @@ HOSTILE_NAMES = [
     "../package.json",
     "package/../../etc/passwd",
     "package/..",
-    "package/./package.json",
-    "package//package.json",
     "C:/package.json",
     "package\\package.json",
     "package/..\\..\\x",

@@ -59,6 +59,8 @@ def precedence(one: str, other: str) -> int:
 @example("1.0.0-alpha", "1.0.0-alpha-")
 @example("1.0.0-alpha.1", "1.0.0-alpha")
 @example("1.0.0-alpha.9", "1.0.0-alpha.10")
+@example("1.0.0-9", "1.0.0-9999999999")
+@example("1.0.0-alpha.1", "1.0.0-alpha-")
 @example("1.0.0-999999999999999999999", "1.0.0-a")
 @example("9.0.0", "10.0.0")
 def test_keys_compare_as_precedence_does(one: str, other: str) -> None:
