@@ -145,7 +145,7 @@ def wire(
     permissions, bearers = Permissions(database, clock), Bearers(keys, clock, config.bearer_seconds)
     blobs, retention = Blobs(database, store, permissions, clock), _retention(config)
     uploading = (UploadIds(keys, clock), permissions, formats, clock, _upload_limits(config))
-    pushing = (permissions, Linking(database, store, config.public_url), formats, clock)
+    packaging, manifests = _pushing(config, database, store, blobs, permissions, formats, clock)
     return Services(
         config=config,
         database=database,
@@ -166,16 +166,31 @@ def wire(
         catalog=Catalog(database, permissions),
         blobs=blobs,
         uploads=Uploads(database, store, blobs, *uploading),
-        manifests=ManifestStore(database, *pushing),
+        manifests=manifests,
         deletion=Deletion(database, permissions, formats, clock),
         packages=Packages(database, clock),
-        packaging=Packaging.over(database, store, blobs, *pushing),
+        packaging=packaging,
         restoration=Restoration(database, retention, formats, clock),
         leases=Leases(database, clock, holder()),
         collector=Collector(store, retention, clock),
         audit=Audit(database, clock),
         clock=clock,
     )
+
+
+def _pushing(
+    config: Config,
+    database: Database,
+    store: BlobStore,
+    blobs: Blobs,
+    permissions: Permissions,
+    formats: Formats,
+    clock: Clock,
+) -> tuple[Packaging, ManifestStore]:
+    linking = Linking(database, store, config.public_url)
+    packaging = Packaging.over(database, store, blobs, permissions, linking, formats, clock)
+    manifests = ManifestStore(database, permissions, linking, formats, packaging.door, clock)
+    return packaging, manifests
 
 
 def _upload_limits(config: Config) -> UploadLimits:

@@ -14,6 +14,7 @@ from auth.principals import Action, Principal, Visibility
 from registry.errors import ManifestInvalid
 from registry.manifest_bytes import decode
 from registry.manifests import annotations
+from registry.our_tags import SHOWN_TAG, shows_all_tags
 from registry.package_lists import END, read_owned
 from storage.database import Database, Row
 from storage.digest import Digest
@@ -27,6 +28,10 @@ REFERRERS_BYTES = 3 * 1024 * 1024
 
 LIST_TAGS = """
 select name from tags where repository_id = $1 and name > $2 order by name limit $3
+"""
+LIST_SHOWN_TAGS = f"""
+select t.name from tags t where t.repository_id = $1 and t.name > $2 and {SHOWN_TAG}
+order by t.name limit $3
 """
 LIST_REFERRERS = """
 select r.id, r.media_type, r.artifact_type, c.digest, c.size from (
@@ -141,7 +146,8 @@ class Catalog:
         if access.package_id is None or limit == 0:
             return Page([], None)
         size = MAX_PAGE if limit is None else min(limit, MAX_PAGE)
-        question = (LIST_TAGS, access.package_id, last, size + 1)
+        sql = LIST_TAGS if shows_all_tags(access) else LIST_SHOWN_TAGS
+        question = (sql, access.package_id, last, size + 1)
         if size <= SHORT_PAGE:
             return _page(await self._database.fetch_column(*question), size)
         return _page([row["name"] for row in await self._database.fetch(*question)], size)

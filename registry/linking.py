@@ -137,6 +137,12 @@ class Linking:
             said = await find(access.package_id, manifest)
         return None if said is None else read_source(said, self._base)
 
+    def announced(self, access: Access, text: str) -> Source | None:
+        """Return the source that the metadata of a format's package names, as `source` does."""
+        if access.published or not text:
+            return None
+        return read_source(Said(text, "metadata"), self._base)
+
     async def _of_children(self, package_id: int, manifest: Manifest) -> Said | None:
         children = []
         for member in manifest.members[:MAX_CHILDREN]:

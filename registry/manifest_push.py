@@ -145,7 +145,7 @@ class Push:
             await tx.fetch(FIND_MANIFESTS, repository_id, wanted) if self.manifest.index else []
         )
         blobs = await tx.fetch(FIND_BLOBS, repository_id, wanted)
-        _check_members(self.manifest.members, children, blobs)
+        check_members(self.manifest.members, children, blobs)
         child_digests = {row["digest"] for row in children}
         return (
             sorted(row["id"] for row in blobs if row["digest"] not in child_digests),
@@ -193,9 +193,13 @@ async def _id(tx: Transaction, sql: str, *args: str | int | None) -> int:
     return found
 
 
-def _check_members(
+def check_members(
     members: Iterable[Descriptor], children: Sequence[Row], blobs: Sequence[Row]
 ) -> None:
+    """Refuse members that are not here, or not as they say. Raises ContentMissing, ManifestInvalid.
+
+    Rows of children have their digest, size and media type, rows of blobs digest and size.
+    """
     sizes = {row["digest"]: row["size"] for row in (*blobs, *children)}
     types = {row["digest"]: row["media_type"] for row in children}
     missing = []

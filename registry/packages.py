@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from auth.audit import note
 from auth.principals import Principal, Visibility
 from auth.projects import HOLD_PROJECT
+from registry.our_tags import SHOWN_TAG
 from registry.package_deletion import PackageDeletion, delete_package
 from registry.repositories import FIND_MOVED, INSERT_EVENT
 from registry.search_terms import follow_visibility
@@ -32,6 +33,11 @@ LIST_TAGGED = """
 select t.name, t.updated_at, c.digest, c.size from tags t
   join manifests m on m.id = t.manifest_id join manifest_contents c on c.id = m.content_id
 where t.repository_id = $1 and t.name > $2 order by t.name limit $3
+"""
+LIST_SHOWN_TAGGED = f"""
+select t.name, t.updated_at, c.digest, c.size from tags t
+  join manifests m on m.id = t.manifest_id join manifest_contents c on c.id = m.content_id
+where t.repository_id = $1 and t.name > $2 and {SHOWN_TAG} order by t.name limit $3
 """
 FIND_TAGGED = """
 select t.name, t.updated_at, c.digest, c.size from tags t
@@ -90,9 +96,12 @@ class Packages:
             raise Conflict(f"{repository} is not deleted as a whole: choose one of its deletions")
         return deletion_id
 
-    async def tags(self, package_id: int, after: str = "", limit: int = 1000) -> Sequence[Row]:
-        """Return tags in ASCII order after `after`, with the manifests they name."""
-        return await self._database.fetch(LIST_TAGGED, package_id, after, limit)
+    async def tags(
+        self, package_id: int, after: str = "", limit: int = 1000, *, ours: bool = True
+    ) -> Sequence[Row]:
+        """Return tags in ASCII order after `after`, with the manifests they name; ours or not."""
+        sql = LIST_TAGGED if ours else LIST_SHOWN_TAGGED
+        return await self._database.fetch(sql, package_id, after, limit)
 
     async def tag(self, package_id: int, name: str) -> Row | None:
         """Return a tag with the manifest it names."""

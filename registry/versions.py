@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from registry.our_tags import NO_STATE
 from registry.retention import Retention, ids
 from storage.clock import SECOND, Clock
 from storage.database import Database, Row, Value
@@ -55,22 +56,25 @@ def _is_version(tags: str) -> str:
 """
 
 
-LIVE = "m.deleted_at is null and " + _is_version("tags t where t.manifest_id = m.id")
+LIVE = f"m.deleted_at is null and {NO_STATE} and " + _is_version(
+    "tags t where t.manifest_id = m.id"
+)
 """Whether the manifest m is a live version."""
 
-_HIDDEN = "m.deleted_at is not null and m.deleted_at >= $2 and " + _is_version(
+_HIDDEN = f"m.deleted_at is not null and m.deleted_at >= $2 and {NO_STATE} and " + _is_version(
     "deleted_tags t where t.manifest_id = m.id and t.deletion_id = m.deletion_id"
 )
 """Whether it is one that was deleted, at $2 or after."""
 
 _UPDATED = "(select max(t.updated_at) from tags t where t.manifest_id = m.id)"
 _COLUMNS = """
-m.id, c.digest, m.media_type, m.artifact_type, m.created_at, m.deleted_at, m.deletion_id,
-  a.name as pushed_by
+m.id, coalesce(n.name, '') as name, c.digest, m.media_type, m.artifact_type, m.created_at,
+  m.deleted_at, m.deletion_id, a.name as pushed_by
 """
 _JOINS = """
   join manifest_contents c on c.id = m.content_id
   left join accounts a on a.id = m.pushed_by
+  left join package_versions n on n.manifest_id = m.id
 """
 LIST_VERSIONS = f"""
 select {_COLUMNS}, {_UPDATED} as tagged_at
@@ -149,12 +153,14 @@ select version_id, cast(sum(size) as bigint) as size from (
 class Version:
     """One version; times are µs UTC.
 
+    `name` is what the packages of a format call it, "" for a container's.
     `size` is the bytes of all it is made of, each part counted once; `updated_at` when it was made
     or last got a tag. A deleted one has the tags that come back with it, the deletion that hid it,
     and the time until when that can be undone.
     """
 
     id: int
+    name: str
     digest: str
     media_type: str
     artifact_type: str
@@ -245,6 +251,7 @@ def _version(row: Row, tags: Sequence[str], size: int, window: int) -> Version:
     deleted_at = row["deleted_at"]
     return Version(
         id=row["id"],
+        name=row["name"],
         digest=row["digest"],
         media_type=row["media_type"],
         artifact_type=row["artifact_type"],

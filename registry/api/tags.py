@@ -8,6 +8,7 @@ from registry.api.owners import Time
 from registry.api.packages import PACKAGE
 from registry.deletion import Deletion
 from registry.manifest_store import unknown
+from registry.our_tags import is_shown, shows_all_tags
 from registry.packages import Packages
 from registry.rest.names import DIGEST
 from registry.rest.needs import DELETE_PACKAGE, PUSH_PACKAGE, READ_PACKAGE
@@ -96,7 +97,8 @@ class TagsApi:
     async def list(self, call: Call) -> Page[Tag]:
         """List tags by name."""
         paging: Paging = call.query
-        rows = await self._packages.tags(call.package_id, paging.after, paging.n + 1)
+        asked = (call.package_id, paging.after, paging.n + 1)
+        rows = await self._packages.tags(*asked, ours=shows_all_tags(call.access))
         return page_of(rows, paging.n, "name", _show)
 
     async def get(self, call: Call) -> Tag:
@@ -136,7 +138,7 @@ class TagsApi:
     async def _find(self, call: Call) -> Tag:
         tag = parse_tag(call.values["tag"])
         row = await self._packages.tag(call.package_id, tag)
-        if row is None:
+        if row is None or not is_shown(call.access, tag, ""):
             raise unknown(call.access.repository, tag)
         return _show(row)
 

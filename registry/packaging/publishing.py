@@ -29,6 +29,7 @@ from registry.packaging.format import (
     VersionFacts,
 )
 from registry.packaging.formats import Formats
+from registry.packaging.release_state import state_of
 from registry.packaging.version_rows import (
     ATTACH_VERSION,
     FIND_NAMED,
@@ -236,7 +237,7 @@ async def insert_version(
         raise VersionExists(f"{package} {row['name']} has other bytes: {row['digest']}")
     if row is not None and row["manifest_id"] is not None:
         return
-    state: State = {}
+    state = await state_of(tx, package_id, facts.version)
     if row is None:
         by, tag = who.account_id or None, adapter.tag(facts.version)
         version_id = await insert_row(

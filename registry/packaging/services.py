@@ -6,9 +6,11 @@ from typing import Self
 from auth.permissions import Permissions
 from registry.blobs import Blobs
 from registry.linking import Linking
+from registry.packaging.door import Door
 from registry.packaging.files import Files
 from registry.packaging.formats import Formats
 from registry.packaging.publishing import Publishing
+from registry.packaging.release_state import ReleaseStates
 from registry.packaging.version_rows import VersionRows
 from storage.blobs import BlobStore
 from storage.clock import Clock
@@ -23,6 +25,8 @@ class Packaging:
     files: Files
     publishing: Publishing
     versions: VersionRows
+    states: ReleaseStates
+    door: Door
 
     @classmethod
     def over(
@@ -38,4 +42,6 @@ class Packaging:
         """Connect them."""
         files = Files(store)
         publishing = Publishing(database, files, blobs, permissions, linking, formats, clock)
-        return cls(formats, files, publishing, VersionRows(database))
+        states = ReleaseStates(database, files, blobs, permissions, formats, clock)
+        door = Door(database, files, formats, states, clock)
+        return cls(formats, files, publishing, VersionRows(database), states, door)

@@ -1,0 +1,239 @@
+"""What arrives by OCI in a format's repository: admitted, or refused with words that say why.
+
+Reading list: OCI distribution-spec, "Pushing Manifests", "Pushing Manifests with Subject".
+
+A manifest of the format's artifact type is a version, which the adapter reads as if its own client
+had published it. Anything else belongs to a manifest that is here: it has a subject, or a tag that
+is made from a digest. Tags that begin with `_` are ours.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import BinaryIO
+
+from auth.permissions import Access
+from auth.principals import Principal, Role
+from registry.blobs import LIVE_MEMBERSHIP
+from registry.errors import ManifestInvalid
+from registry.manifest_push import check_members
+from registry.manifests import Descriptor, Manifest
+from registry.our_tags import STATE_TAG, STATE_TYPE
+from registry.packaging.admissions import Admission, Attachment, KnownVersion, NewVersion, States
+from registry.packaging.arrivals import (
+    MAX_METADATA,
+    Arrival,
+    check_said,
+    check_tags,
+    created_at,
+    names_a_digest,
+    read_arrival,
+)
+from registry.packaging.artifact import NAME
+from registry.packaging.files import Files
+from registry.packaging.format import Format, StoredFile, VersionFacts
+from registry.packaging.formats import Formats
+from registry.packaging.publishing import published
+from registry.packaging.release_state import ReleaseStates
+from registry.packaging.single_flight import SingleFlight
+from registry.packaging.state_manifest import read_states
+from storage.clock import Clock
+from storage.database import Database
+from storage.digest import Digest
+from storage.errors import Denied, Invalid
+from storage.names import Tag, component_of
+
+FIND_FILES = f"""
+select b.id, b.digest, b.size, b.key from repository_blobs rb join blobs b on b.id = rb.blob_id
+where rb.repository_id = $1 and {LIVE_MEMBERSHIP} and b.damaged_at is null
+  and b.id in (select id from blobs
+    where digest in (select value from json_each(cast($2 as text))))
+"""
+FIND_PACKAGE_NAME = "select name from packages where id = $1"
+FIND_VERSION_OF = """
+select v.name, v.tag from manifests m join manifest_contents c on c.id = m.content_id
+  join package_versions v on v.manifest_id = m.id
+where m.repository_id = $1 and m.deleted_at is null and c.digest = $2
+"""
+
+_PIECE = 1024 * 1024
+
+
+class Door:
+    """Judges manifests before they are kept, for callers that were authorized."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: Files,
+        formats: Formats,
+        states: ReleaseStates,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._formats = formats
+        self._states = states
+        self._clock = clock
+        self._reading: SingleFlight[tuple[VersionFacts, Sequence[StoredFile]]] = SingleFlight()
+
+    async def admit(
+        self,
+        who: Principal,
+        access: Access,
+        manifest: Manifest,
+        digest: Digest,
+        data: bytes,
+        tags: Sequence[Tag],
+    ) -> Admission | None:
+        """Return what a push does besides keeping its manifest; None where that is all.
+
+        Raises ManifestInvalid, VersionExists, ContentMissing, Denied.
+        """
+        adapter = self._formats.of(access.repository)
+        if adapter is None:
+            return None
+        if manifest.artifact_type == STATE_TYPE:
+            return await self._admit_states(who, access, adapter, manifest, data, tags)
+        _refuse_ours(tags)
+        if manifest.artifact_type in (adapter.artifact_type, adapter.metadata_type):
+            return await self._admit_version(who, access, adapter, manifest, digest, data, tags)
+        return _attachment(access, adapter, manifest, tags)
+
+    async def _admit_states(
+        self,
+        who: Principal,
+        access: Access,
+        adapter: Format,
+        manifest: Manifest,
+        data: bytes,
+        tags: Sequence[Tag],
+    ) -> Admission:
+        if access.role < Role.ADMIN:
+            raise Denied(
+                f"{STATE_TAG} sets the state of every version of {access.repository}: who "
+                "administers the package pushes it"
+            )
+        if set(tags) - {STATE_TAG}:
+            raise ManifestInvalid(f"states have the tag {STATE_TAG}, and no other")
+        states = await asyncio.to_thread(read_states, manifest, data, adapter)
+        if not tags:
+            return Admission()
+        changes = await self._states.changes(access, adapter, states)
+        return States(who, access, states, changes, self._clock())
+
+    async def _admit_version(
+        self,
+        who: Principal,
+        access: Access,
+        adapter: Format,
+        manifest: Manifest,
+        digest: Digest,
+        data: bytes,
+        tags: Sequence[Tag],
+    ) -> Admission:
+        if digest.algorithm != "sha256":
+            raise ManifestInvalid("a version is known by its sha256 digest: push it by that")
+        row = await self._database.fetch_one(FIND_VERSION_OF, access.package_id, digest)
+        if row is not None:
+            check_tags(tags, adapter, row["name"], Tag(row["tag"]))
+            return KnownVersion(access, digest, tags, row["name"], Tag(row["tag"]))
+        arrival = await asyncio.to_thread(read_arrival, manifest, data, adapter)
+        name = await self._name(access, arrival.said)
+        package = adapter.package_name(access.repository, name)
+        key = (access.package_id, package, digest)
+        facts, files = await self._reading.once(
+            key, lambda: self._read(access, adapter, package, arrival)
+        )
+        check_said(arrival.said, adapter, name, facts)
+        own, at = adapter.tag(facts.version), self._clock()
+        check_tags(tags, adapter, facts.version, own)
+        # Who may only write could make a version look older than it is: some clients wait with
+        # what is new, so that somebody has looked at it.
+        since = created_at(arrival.said, at) if access.role >= Role.ADMIN else at
+        version = published(package, facts, files, {}, since, who)
+        parts = await asyncio.to_thread(adapter.fragments, version)
+        return NewVersion(
+            access, digest, tags, facts.version, own,
+            who=who, adapter=adapter, row_name=name, package=package, facts=facts, files=files,
+            parts=parts, since=since, at=at,
+        )  # fmt: skip
+
+    async def _name(self, access: Access, said: Mapping[str, str]) -> str:
+        """Return the name of the package's row: the one it has, or that its repository spells."""
+        rest = access.repository.rest
+        row = await self._database.fetch_one(FIND_PACKAGE_NAME, access.package_id)
+        if row is not None and row["name"] != "/".join(rest):
+            name: str = row["name"]
+            return name
+        spelled = "/".join(rest[1:])
+        announced = said.get(NAME, spelled)
+        return announced if component_of(announced) == spelled else spelled
+
+    async def _read(
+        self, access: Access, adapter: Format, package: str, arrival: Arrival
+    ) -> tuple[VersionFacts, Sequence[StoredFile]]:
+        """Let the adapter read the files, and hash them with what its clients know."""
+        keys = await self._keys(access, [arrival.config, *arrival.files.values()])
+        metadata = await self._files.bytes_of(keys[arrival.config.digest], MAX_METADATA)
+        async with AsyncExitStack() as stack:
+            opened = {
+                name: await stack.enter_async_context(self._files.opened(keys[layer.digest]))
+                for name, layer in arrival.files.items()
+            }
+            stored = await asyncio.to_thread(_hash, arrival.files, opened)
+            try:
+                facts = await asyncio.to_thread(adapter.read, package, metadata, opened)
+                adapter.tag(facts.version)
+            except Invalid as error:
+                raise ManifestInvalid(error.message) from error
+        return facts, stored
+
+    async def _keys(self, access: Access, members: Sequence[Descriptor]) -> Mapping[str, str]:
+        """Return where the bytes of what a manifest names lie. Raises ContentMissing."""
+        wanted = json.dumps(sorted({member.digest for member in members}))
+        rows = await self._database.fetch(FIND_FILES, access.package_id, wanted)
+        check_members(members, [], rows)
+        return {row["digest"]: row["key"] for row in rows}
+
+
+def _refuse_ours(tags: Sequence[Tag]) -> None:
+    for tag in tags:
+        if tag.startswith("_"):
+            raise Denied(f"tag {tag} is not yours to set: tags that begin with '_' are made here")
+
+
+def _attachment(
+    access: Access, adapter: Format, manifest: Manifest, tags: Sequence[Tag]
+) -> Admission:
+    """Admit what belongs to another manifest. Raises ManifestInvalid."""
+    for tag in tags:
+        if not names_a_digest(tag):
+            raise ManifestInvalid(
+                f"only versions of {adapter.name} packages have tags like {tag}: push an artifact "
+                f"of the type {adapter.artifact_type}, or one that refers to a version"
+            )
+    if manifest.subject is None and not tags:
+        raise ManifestInvalid(
+            f"{access.repository} holds {adapter.name} packages: push an artifact of the type "
+            f"{adapter.artifact_type}, or one that refers to a version by its subject"
+        )
+    subject = manifest.subject if not tags else None
+    return Attachment(access, None if subject is None else subject.digest)
+
+
+def _hash(layers: Mapping[str, Descriptor], opened: Mapping[str, BinaryIO]) -> Sequence[StoredFile]:
+    """Read each file once through the hashes that package clients know."""
+    found = []
+    for name, layer in layers.items():
+        running = [hashlib.new(word) for word in ("md5", "sha1", "sha512")]
+        file = opened[name]
+        while piece := file.read(_PIECE):
+            for each in running:
+                each.update(piece)
+        file.seek(0)
+        hashes = [each.hexdigest() for each in running]
+        found.append(StoredFile(name, layer.media_type, layer.digest, layer.size, *hashes))
+    return found
