@@ -122,7 +122,7 @@ class BodyScan:
         """Go past the next bracket in a value that is not followed, or into a string cut short."""
         at = _end(_BESIDE, self._document, self._at)
         self._at = at + 1
-        sign = self._document[at : at + 1]
+        sign = bytes(self._document[at : at + 1])
         if sign == b'"':
             self._string = at
         elif sign in (b"{", b"["):
