@@ -1,6 +1,7 @@
-"""What one may pull and what the catalog shows, over any rows: both agree with a plain model."""
+"""What one may pull, and every list, over any rows: all agree with a plain model."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,12 +9,17 @@ from hypothesis import strategies as st
 
 from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.audit import OPERATOR
-from auth.principals import Action, Principal, Visibility
+from auth.principals import Action, Principal, Scope, Visibility
+from auth.tokens import INSERT_LIMIT
+from registry.package_lists import Filters, PackageLists
+from registry.search import Question, Search
+from registry.search_terms import write_terms
 from storage.database import Transaction
 from storage.errors import NotFound, Unauthenticated
 from storage.names import parse_repository
 from tests.registry.world import World
 
+EXAMPLES = 400 if os.environ.get("SOAK") else 20
 OWNERS = ("north", "south")
 PROJECTS = tuple(f"{owner}/app" for owner in OWNERS)
 PACKAGES = tuple(f"{owner}/{name}" for owner in OWNERS for name in ("one", "two"))
@@ -21,6 +27,8 @@ TEAMS = ("north/a", "south/b")
 PEOPLE = ("ann", "ben", "north+app", "south+app", "root", "")
 """Two users, the robots of both projects, the site's administrator, and nobody."""
 GROUPS = (*TEAMS, *(name for name in PEOPLE if name))
+LIMITED = ("ann", "south+app", "root")
+"""Who comes with a token that may have limits, too."""
 
 INSERT_TEAM = "insert into accounts (kind, name, owner_id, created_at) values ('team', $1, $2, 1)"
 INSERT_MEMBER = "insert into members (user_id, group_id) values ($1, $2)"
@@ -28,6 +36,7 @@ INSERT_GRANT = """
 insert into grants (resource_kind, resource_id, grantee_id, role, created_at)
 values ($1, $2, $3, $4, 1)
 """
+SET_LAYERS = "update tokens set limit_layers = $2 where id = $1"
 SET_PACKAGE = "update packages set project_id = $2, visibility = $3, deleted_at = $4 where id = $1"
 
 
@@ -47,22 +56,40 @@ class State:
     members: frozenset[tuple[str, str]]
     grants: dict[tuple[int, str, str], int]
     packages: tuple[Holding, ...]
+    limits: frozenset[tuple[int, str]] = frozenset()
 
-    def sees(self, who: str, package: str) -> bool:
+    def sees(self, who: str, package: str, *, by_token: bool = False) -> bool:
         """Say it once more, in Python: whether somebody may pull a package."""
         held = self.packages[PACKAGES.index(package)]
         owner = package.partition("/")[0]
         if held.deleted:
             return False
-        if who == "root" or held.visibility is Visibility.PUBLIC:
+        if held.visibility is Visibility.PUBLIC:
+            return True
+        if by_token and self.limits and self.limits.isdisjoint(self.around(package)):
+            return False
+        if who == "root":
             return True
         at_home = who in ("ann", "ben") or who.startswith(f"{owner}+")
         if held.visibility is Visibility.INTERNAL and at_home:
             return True
-        groups = {who} | {team for user, team in self.members if user == who}
+        return self.has_role(who, self.around(package))
+
+    def around(self, package: str) -> set[tuple[int, str]]:
+        """What a role, or a limit, may be on to count for a package."""
+        owner = package.partition("/")[0]
+        linked = self.packages[PACKAGES.index(package)].linked
         on = {(OWNER, owner), (PACKAGE, package)}
-        on |= {(PROJECT, f"{owner}/app")} if held.linked else set()
+        return on | ({(PROJECT, f"{owner}/app")} if linked else set())
+
+    def has_role(self, who: str, on: set[tuple[int, str]]) -> bool:
+        groups = {who} | {team for user, team in self.members if user == who}
         return any(self.grants.get((*resource, group), 0) for resource in on for group in groups)
+
+    def knows(self, who: str, project: str) -> bool:
+        """Whether somebody sees a project itself, which is private."""
+        on = {(OWNER, project.partition("/")[0]), (PROJECT, project)}
+        return who == "root" or self.has_role(who, on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +99,7 @@ class Universe:
     world: World
     people: dict[str, Principal]
     resources: dict[tuple[int, str], int]
+    tokens: dict[str, Principal]
 
     async def become(self, state: State) -> None:
         """Put the rows of an example in the place of the last one's."""
@@ -96,6 +124,14 @@ class Universe:
                     int(held.visibility),
                     1 if held.deleted else None,
                 )
+                await write_terms(tx, self.resources[PACKAGE, name])
+            for who in self.tokens.values():
+                await tx.execute("delete from token_limits where token_id = $1", who.token_id)
+                await tx.execute(SET_LAYERS, who.token_id, 1 if state.limits else 0)
+                for resource in state.limits:
+                    await tx.execute(
+                        INSERT_LIMIT, who.token_id, 1, resource[0], self.resources[resource]
+                    )
 
         await self.world.services.database.write(work)
 
@@ -116,6 +152,44 @@ class Universe:
             found += page.items
             page = await catalog.repositories(who, 1, found[-1], admin=admin)
         return found
+
+    async def lists(self, who: Principal) -> dict[str, set[str]]:
+        """Every list that names packages, a page at a time, by what it is."""
+        database, permissions = self.world.services.database, self.world.services.permissions
+        lists, search = PackageLists(database, permissions), Search(database, permissions)
+
+        async def all_of(filters: Filters) -> set[str]:
+            found: list[str] = []
+            while page := await lists.list(who, filters, found[-1] if found else "", 1):
+                found += [row["repository"] for row in page]
+            return set(found)
+
+        async def numbered(owner: str, *, most: bool) -> set[str]:
+            ids, total = await lists.numbered(who, Filters(owner=owner), 0, 100, most=most)
+            assert total == len(ids)
+            return {name for name in PACKAGES if self.resources[PACKAGE, name] in ids}
+
+        async def searched(words: str) -> set[str]:
+            found, key = set(), ""
+            while True:
+                results = await search.find(who, Question(words, "", "", None, key), 1)
+                found |= {row["repository"] for row in results.rows}
+                if results.next is None:
+                    return found
+                key = results.next
+
+        return {
+            "catalog": set(await self.listed(who)),
+            "packages": await all_of(Filters()),
+            "packages of owners": set().union(*[await all_of(Filters(owner=o)) for o in OWNERS]),
+            "numbered": set().union(*[await numbered(o, most=False) for o in OWNERS]),
+            "numbered in order": set().union(*[await numbered(o, most=True) for o in OWNERS]),
+            "search": set().union(*[await searched(word) for word in ("one", "two")]),
+            "search of two": set().union(
+                *[await searched(f"{o} {n}") for o in OWNERS for n in ("one", "two")]
+            ),
+            **{project: await all_of(Filters(project=project)) for project in PROJECTS},
+        }
 
 
 @pytest.fixture
@@ -142,7 +216,14 @@ async def universe(world: World) -> Universe:
     for name in GROUPS:
         account = await accounts.get(name)
         people[name] = Principal(account.id, name, account.kind)
-    return Universe(world, people, resources)
+    tokens = {}
+    for name in LIMITED:
+        who = people[name]
+        made = await world.services.tokens.create(
+            OPERATOR, who.account_id, "user", "", Scope.ALL, None
+        )
+        tokens[name] = replace(who, token_id=made.id)
+    return Universe(world, people, resources, tokens)
 
 
 resources = st.sampled_from(
@@ -160,16 +241,28 @@ states = st.builds(
     members=st.frozensets(memberships),
     grants=st.dictionaries(grants, st.integers(0, 3), max_size=8),
     packages=st.tuples(*[holdings] * len(PACKAGES)),
+    limits=st.frozensets(resources, max_size=3),
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(state=states)
 async def test_who_may_pull_is_shown_and_nobody_else(universe: Universe, state: State) -> None:
     await universe.become(state)
     for name in PEOPLE:
-        who = universe.people[name]
-        seen = [package for package in PACKAGES if state.sees(name, package)]
-        pulled = [package for package in PACKAGES if await universe.may_pull(who, package)]
-        listed = [found for found in await universe.listed(who) if found in PACKAGES]
-        assert (pulled, listed) == (seen, seen), name
+        await compare(universe, state, name, universe.people[name])
+    for name in LIMITED:
+        await compare(universe, state, name, universe.tokens[name])
+
+
+async def compare(universe: Universe, state: State, name: str, who: Principal) -> None:
+    by_token = who.token_id != 0
+    seen = {package for package in PACKAGES if state.sees(name, package, by_token=by_token)}
+    pulled = {package for package in PACKAGES if await universe.may_pull(who, package)}
+    assert pulled == seen, name
+    for what, listed in (await universe.lists(who)).items():
+        expected = seen
+        if what in PROJECTS:
+            linked = {p for p in PACKAGES if state.around(p) & {(PROJECT, what)}}
+            expected = seen & linked if state.knows(name, what) else set()
+        assert listed & set(PACKAGES) == expected, (name, by_token, what)
