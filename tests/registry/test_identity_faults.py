@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from auth import passwords
 from auth.accounts import OWNER
 from auth.audit import OPERATOR
+from auth.authenticate import API_KEY
 from auth.principals import Scope, Visibility
 from auth.signing_keys import SigningKeys
 from registry.app import build_surface, wire
@@ -123,7 +124,9 @@ async def test_a_tokens_bounds_hold_in_every_form_it_is_sent(
         form: await answers(Client(world, await header(world, text)))
         for form, header in FORMS.items()
     }
-    assert found == dict.fromkeys(FORMS, expected)
+    by_key = world.client("")
+    by_key.http.headers[API_KEY] = text
+    assert {**found, API_KEY: await answers(by_key)} == dict.fromkeys((*FORMS, API_KEY), expected)
 
 
 def passed(client: Client) -> str:
