@@ -1,20 +1,27 @@
 """Every route of the running application declares what it does, and takes no owner's name."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import pytest
+from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 
 from auth.principals import Action
 from registry.app import build_surface
+from registry.dispatch import Dispatch
 from registry.oci import paths
 from registry.oci.surface import OPEN_BECAUSE, OciSurface
+from registry.packaging.surface import FormatSurface
+from registry.rest.needs import Need, On
+from registry.rest.surface import RestSurface
 from registry.site_routes import SiteRoute
 from storage.names import RESERVED_OWNERS
 from tests.registry.client import digest_of
 from tests.registry.world import World
 
+T = TypeVar("T")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY")
 
 
@@ -70,10 +77,33 @@ def test_a_route_that_declares_nothing_is_found() -> None:
         SiteRoute("/x", nothing, action=Action.PULL, open_because="it reads nothing at all")
 
 
+def walked(world: World, kind: type[T]) -> list[T]:
+    """The applications of a kind, of which there are routes that Starlette knows nothing of."""
+    return [part for part in parts(build_surface(world.services), set()) if isinstance(part, kind)]
+
+
+async def test_what_the_first_fork_leads_to_is_walked_by_tests(world: World) -> None:
+    """An application of another kind would have routes that no test looks at."""
+    ways = [way for fork in walked(world, Dispatch) for way in vars(fork).values()]
+    kinds = {type(one) for way in ways for one in (way if isinstance(way, tuple) else [way])}
+    assert {OciSurface, RestSurface, Starlette} <= kinds
+    assert kinds <= {OciSurface, RestSurface, Starlette, FormatSurface}
+
+
+async def test_every_route_of_a_format_says_what_it_needs(world: World) -> None:
+    for surface in walked(world, FormatSurface):
+        for route in (route for mount in surface.mounts for route in mount.routes):
+            assert isinstance(route.need, Need)
+            assert route.need.on is not On.NOTHING or len(route.need.why.split()) > 3, route.path
+
+
 async def test_every_first_segment_is_a_name_that_nobody_gets(world: World) -> None:
     templates = [getattr(route, "path", "") for route in routes(world)]
-    first = {path.split("/")[1] for path in (*templates, *paths.TEMPLATES.values())} - {""}
-    assert {"token", "v2", "-"} <= first <= RESERVED_OWNERS
+    templates += paths.TEMPLATES.values()
+    templates += [one.path for api in walked(world, RestSurface) for one in api.operations]
+    templates += [raw.decode() for one in walked(world, FormatSurface) for raw in one.prefixes]
+    first = {path.split("/")[1] for path in templates} - {""}
+    assert {"token", "v2", "api", "-"} <= first <= RESERVED_OWNERS
 
 
 async def test_what_is_not_declared_under_v2_is_not_answered(world: World) -> None:
