@@ -30,6 +30,8 @@ MAX_MAINTAINERS = 1000
 _BREAKING = ("Cc", "Cs", "Zl", "Zp")
 """Categories of characters that begin a line or command a terminal."""
 
+_NOT_COMPARED = frozenset({*OWN, "readme"})
+
 Json = Mapping[str, Any]
 
 
@@ -139,14 +141,19 @@ def _deprecations(published: Mapping[str, bytes], versions: Json) -> dict[str, s
 
 
 def _check_unchanged(version: str, was: Json, said: Json) -> None:
+    was, said = _published(was), _published(said)
     if was == said:
         return
-    for key in sorted((was.keys() | said.keys()) - {*OWN, "readme"}):
+    for key in sorted(was.keys() | said.keys()):
         if key not in was or key not in said or not _same(was[key], said[key]):
             raise Invalid(
                 f"{quoted(key)} of version {version} cannot be changed: what is published stays "
                 "as it is, so publish a new version"
             )
+
+
+def _published(version: Json) -> Json:
+    return {key: value for key, value in version.items() if key not in _NOT_COMPARED}
 
 
 def _same(was: object, said: object) -> bool:
@@ -157,7 +164,7 @@ def _same(was: object, said: object) -> bool:
         return len(was) == len(said) and all(map(_same, was, said))
     if _is_number(was) and _is_number(said):
         return was == said or float(str(was)) == float(str(said))
-    return type(was) is type(said) and was == said
+    return was == said
 
 
 def _is_number(value: object) -> bool:

@@ -25,6 +25,7 @@ MAX_TEXT = 4096
 Members = dict[str, bytes]
 """The values of an object in its order, each as it was written."""
 
+_ENCODER = msgspec.json.Encoder()
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -84,7 +85,7 @@ def members(data: bytes) -> Members:
 
 def write(value: object) -> bytes:
     """Return a value of ours as JSON; the same value gives the same bytes."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return _ENCODER.encode(value)
 
 
 def join(parts: Mapping[str, bytes]) -> bytes:

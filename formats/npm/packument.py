@@ -8,10 +8,10 @@ that stand at the top of the full document.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from formats.npm.fragments import PLACEHOLDER, ROOT
-from formats.npm.members import join, members, write
+from formats.npm.members import Members, join, members, write
 from registry.packaging.version_rows import Fragment
 from storage.errors import Invalid
 
@@ -30,7 +30,7 @@ TOP = (
 )
 """What the full document repeats of its newest version, in npm's order."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC is written as Z
 
 
 def render_packument(
@@ -55,14 +55,13 @@ def render_packument(
         "_rev": write(revision_text(name, revision)),
         "name": write(name),
         "dist-tags": write(dist_tags),
-        "versions": _versions(fragments),
         "time": write(_times(created, modified, fragments)),
         "maintainers": write([{"name": each} for each in maintainers]),
         "users": b"{}",
         **{key: top[key] for key in TOP if key in top},
         "readme": write(readme).replace(b"packhouse.invalid", b"packhouse\\u002einvalid"),
     }
-    return join(document)
+    return _with_versions(document, fragments)
 
 
 def render_abbreviated(
@@ -73,9 +72,8 @@ def render_abbreviated(
         "name": write(name),
         "modified": write(_time(modified)),
         "dist-tags": write(dist_tags),
-        "versions": _versions(fragments),
     }
-    return join(document)
+    return _with_versions(document, fragments)
 
 
 def replace_base(data: bytes, base: str, path: str) -> bytes:
@@ -101,9 +99,14 @@ def parse_revision(text: str) -> int:
     return int(number)
 
 
-def _versions(fragments: Sequence[Fragment]) -> bytes:
-    parts = [write(part.version) + b":" + part.bytes for part in fragments]
-    return b"{" + b",".join(parts) + b"}"
+def _with_versions(document: Members, fragments: Sequence[Fragment]) -> bytes:
+    """Return the document with all of its versions, each of which is copied once."""
+    pieces = [join(document)[:-1], b',"versions":{']
+    for part in fragments:
+        pieces += (write(part.version), b":", part.bytes, b",")
+    if fragments:
+        pieces.pop()
+    return b"".join([*pieces, b"}}"])
 
 
 def _times(created: int, modified: int, fragments: Sequence[Fragment]) -> dict[str, str]:
@@ -114,7 +117,7 @@ def _times(created: int, modified: int, fragments: Sequence[Fragment]) -> dict[s
 def _time(at: int) -> str:
     """Render microseconds as JavaScript does: 2026-11-21T09:40:00.123Z."""
     moment = _EPOCH + timedelta(microseconds=at)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
+    return f"{moment.isoformat(timespec='milliseconds')}Z"
 
 
 def _fragment(fragments: Sequence[Fragment], version: str | None) -> bytes | None:

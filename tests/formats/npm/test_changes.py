@@ -92,7 +92,7 @@ def version(**fields: object) -> Callable[[Document], object]:
         (version(config={}), "'config' of version 1.0.0"),
         (version(version="3.0.0"), "'version' of version 1.0.0"),
         (lambda it: it["versions"]["1.0.0"].pop("config"), "'config' of version 1.0.0"),
-        (lambda it: it["versions"]["1.0.0"]["config"].update(a=True), "'config' of version"),
+        (lambda it: it["versions"]["1.0.0"]["config"].update(a="1"), "'config' of version"),
         (lambda it: it["versions"].update({"1.0.0": 7}), "version 1.0.0 is not a JSON object"),
         (lambda it: it.update(versions=[]), "'versions' is not an object"),
         (version(deprecated=True), "a deprecation is a text"),

@@ -128,6 +128,10 @@ SAME: list[tuple[dict[str, object], dict[str, object]]] = [
         {"dependencies": {"ms": "2", "o": "1"}, "optionalDependencies": {"o": "1"}},
         {"dependencies": {"ms": "2"}, "optionalDependencies": {"o": "1"}},
     ),
+    (
+        {"dependencies": {"ms": "*"}, "bundleDependencies": ["ms"]},
+        {"bundleDependencies": {"ms": "2"}},
+    ),
     ({"os": ["linux"], "engines": {}}, {"os": "linux", "engines": []}),
     ({"dependencies": {}, "scripts": {}, "bin": {}}, {"dependencies": None, "scripts": 7}),
 ]
@@ -148,6 +152,10 @@ NOT_SAME: list[tuple[dict[str, object], dict[str, object]]] = [
     ({"bin": {"t": "other/t"}}, {"directories": {"bin": "./tools"}}),
     ({"bin": {"ls": "tools/t"}}, {"directories": {"bin": "./tools"}}),
     ({"scripts": {"install": "node-gyp rebuild"}}, {"scripts": {"preinstall": "x"}}),
+    (
+        {"scripts": {"install": "node-gyp rebuild", "preinstall": "x"}},
+        {"scripts": {"preinstall": "x"}},
+    ),
     ({"scripts": {}}, {"scripts": {"install": "node-gyp rebuild"}}),
     ({"optionalDependencies": {"o": "1"}}, {"dependencies": {"o": "1"}}),
 ]
