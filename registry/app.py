@@ -25,6 +25,8 @@ from auth.routes import TokenService
 from auth.signing_keys import SigningKeys
 from auth.teams import Teams
 from auth.tokens import Tokens
+from formats.npm.adapter import Npm
+from formats.npm.assembly import npm_routes
 from registry.api.caller import document
 from registry.api.of_accounts import account_operations
 from registry.api.of_packages import package_operations
@@ -78,7 +80,7 @@ from storage.database import Database
 from storage.errors import PackhouseError
 from storage.filesystem import FilesystemStore
 
-FORMATS = Formats([])
+FORMATS = Formats([Npm()])
 """The adapters of package formats."""
 
 
@@ -263,8 +265,7 @@ Adapters = Callable[[Services, SignInLimits], Sequence[AdapterRoutes]]
 
 def installed(services: Services, sign_ins: SignInLimits) -> Sequence[AdapterRoutes]:
     """Return how the clients of each format that this server holds are answered."""
-    del services, sign_ins
-    return []
+    return [npm_routes(services, sign_ins)]
 
 
 def build_surface(

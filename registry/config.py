@@ -189,6 +189,12 @@ class Config:
     blob_bytes: int = _key(
         0, _whole(0, 2**62), "bytes", "The largest blob accepted; 0 means no limit."
     )
+    package_bytes: int = _key(
+        2**30,
+        _whole(2**20, 2**40),
+        "bytes",
+        "The largest file of a package that its own client publishes.",
+    )
     uploads_per_account: int = _key(
         1000, _whole(1, 10**6), "uploads", "How many unfinished uploads an account may have."
     )

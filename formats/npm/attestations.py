@@ -10,7 +10,6 @@ import base64
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from starlette.responses import Response
@@ -121,11 +120,12 @@ def parse_bundle(data: bytes) -> Attestation | None:
     """Return what a bundle attests; None for what is no attestation. Nothing is verified."""
     try:
         envelope = msgspec.json.decode(data, type=_Bundle).envelope
-        said = json.loads(base64.b64decode(envelope.payload, validate=True))
-        subjects = {each["digest"]["sha512"] for each in said["subject"] if _has_sha512(each)}
-        return Attestation(str(said["predicateType"]), frozenset(subjects), msgspec.Raw(data))
-    except (msgspec.DecodeError, ValueError, KeyError, TypeError, RecursionError):
+        payload = base64.b64decode(envelope.payload, validate=True)
+        said = msgspec.json.decode(payload, type=_Statement)
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
+    subjects = frozenset(each.digest.get("sha512", "") for each in said.subject)
+    return Attestation(said.type, subjects, msgspec.Raw(data))
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -136,5 +136,10 @@ class _Bundle(msgspec.Struct, frozen=True):
     envelope: _Envelope = msgspec.field(name="dsseEnvelope")
 
 
-def _has_sha512(subject: dict[str, Any]) -> bool:
-    return isinstance(subject["digest"].get("sha512"), str)
+class _Subject(msgspec.Struct, frozen=True):
+    digest: dict[str, str]
+
+
+class _Statement(msgspec.Struct, frozen=True):
+    subject: list[_Subject]
+    type: str = msgspec.field(name="predicateType")

@@ -27,7 +27,7 @@ class Wanted:
 
     @property
     def indexed(self) -> str:
-        """The words that the index is asked for: one of several keywords is none of them."""
+        """The words that the index is asked for; of several keywords any one will do."""
         return " ".join([self.words, *(self.keywords if len(self.keywords) == 1 else ())]).strip()
 
 

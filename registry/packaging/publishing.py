@@ -7,7 +7,7 @@ version once had takes no other bytes, and is never published twice.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from auth.permissions import Access, Permissions
@@ -20,7 +20,8 @@ from registry.manifest_push import Push
 from registry.manifests import OCI_MANIFEST, Manifest, parse_manifest
 from registry.package_texts import text_of
 from registry.packaging.artifact import render_manifest
-from registry.packaging.files import Files
+from registry.packaging.attachments import Attachment, attach
+from registry.packaging.files import Files, once
 from registry.packaging.format import (
     Format,
     PublishedVersion,
@@ -30,6 +31,7 @@ from registry.packaging.format import (
 )
 from registry.packaging.formats import Formats
 from registry.packaging.release_state import state_of
+from registry.packaging.state_manifest import EMPTY, EMPTY_TYPE
 from registry.packaging.version_rows import (
     ATTACH_VERSION,
     FIND_NAMED,
@@ -86,16 +88,18 @@ class Publishing:
         facts: VersionFacts,
         files: Sequence[StoredFile],
         aliases: Sequence[Tag] = (),
+        attached: Sequence[Attachment] = (),
     ) -> Published:
         """Publish a version of the package that is called `name`, and point aliases at it.
 
-        Whatever goes wrong, the files are then forgotten. Raises VersionExists, Conflict for a
+        Whatever goes wrong, all files are then forgotten. Raises VersionExists, Conflict for a
         repository that has another package, Invalid for an alias that is none, ReservedName,
         NoSpace, and what judge raises.
         """
-        made = list(files)
+        made = [*files, *(each.file for each in attached)]
         try:
-            publication = await self._prepare(who, repository, name, facts, made, aliases)
+            tagged = (aliases, attached)
+            publication = await self._prepare(who, repository, name, facts, files, made, *tagged)
         except BaseException:
             await self._files.discard(made)
             raise
@@ -115,17 +119,20 @@ class Publishing:
         repository: RepositoryName,
         name: str,
         facts: VersionFacts,
+        files: Sequence[StoredFile],
         made: list[StoredFile],
         aliases: Sequence[Tag],
+        attached: Sequence[Attachment],
     ) -> "_Publication":
         """Do all that needs no transaction; the config joins what was made."""
         access = await self._permissions.require(who, Action.PUSH, repository)
         adapter, at = self._formats.adapter_of(repository), self._clock()
         tags = _Tags(adapter.tag(facts.version), aliases, adapter.default_alias)
-        _check(adapter, facts.version, tags, made)
-        files = tuple(made)
-        config = await self._files.add("config", adapter.metadata_type, _once(facts.metadata))
+        _check(adapter, facts.version, tags, files)
+        config = await self._files.add("config", adapter.metadata_type, once(facts.metadata))
         made.append(config)
+        if attached:
+            made.append(await self._files.add("empty", EMPTY_TYPE, once(EMPTY)))
         package = adapter.package_name(repository, name)
         version = published(package, facts, files, {}, at, who)
         read = await asyncio.to_thread(_render, adapter, name, facts, config, version)
@@ -141,7 +148,10 @@ class Publishing:
             )
             for file in made
         ]
-        return _Publication(push, adapter, name, package, facts, files, objects, tags, read.parts)
+        referrers = attach(push, attached)
+        return _Publication(
+            push, referrers, adapter, name, package, facts, files, objects, tags, read.parts
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +179,7 @@ class _Publication:
     """One version as a transaction that may run again."""
 
     push: Push
+    referrers: Sequence[Push]
     adapter: Format
     name: str
     package: str
@@ -191,6 +202,8 @@ class _Publication:
             tx, push.who, package_id, kept.manifest_id, push.digest, self.adapter, self.package,
             self.facts, self.files, push.at, self.parts,
         )  # fmt: skip
+        for referrer in self.referrers:
+            await referrer.keep(tx, package_id)
         by, said = (push.who, push.access), " ".join([push.digest, *aliases])
         await record(tx, "version.publish", *by, package_id, version, said, push.at)
         return await push.publish(tx, package_id)
@@ -301,7 +314,3 @@ def _render(
     parts = adapter.fragments(version)
     manifest = parse_manifest(data, OCI_MANIFEST)
     return _Rendered(data, manifest, Digest.of(data), encode(data), parts)
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data

@@ -7,7 +7,7 @@ are rendered before a transaction, which ends without a trace where others chang
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from registry.manifest_push import Push, point
 from registry.manifests import OCI_MANIFEST, Manifest, parse_manifest
 from registry.our_tags import STATE_TAG, STATE_TYPE
 from registry.packaging.arrivals import MAX_METADATA
-from registry.packaging.files import Files
+from registry.packaging.files import Files, once
 from registry.packaging.format import Format, PublishedVersion, State
 from registry.packaging.formats import Formats
 from registry.packaging.state_manifest import (
@@ -174,7 +174,7 @@ class ReleaseStates:
             return
         merged = await self._merged(package_id, picture, states)
         push = await asyncio.to_thread(_push, who, access, adapter, merged, self._clock())
-        empty = await self._files.add("empty", EMPTY_TYPE, _once(EMPTY))
+        empty = await self._files.add("empty", EMPTY_TYPE, once(EMPTY))
         new = NewObject(empty.digest, empty.size, empty.key)
         replaced = await self._blobs.replaceable_key(empty.digest)
         writing = _Writing(push, package_id, picture, changes, new, replaced)
@@ -314,7 +314,3 @@ def _push(
     manifest: Manifest = parse_manifest(data, OCI_MANIFEST)
     digest = Digest.of(data)
     return Push(who, access, manifest, digest, len(data), *encode(data), None, None, at)
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data

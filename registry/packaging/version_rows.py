@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from registry.errors import ManifestUnknown
 from registry.packaging.format import State, StoredFile, VersionFacts
 from storage.database import Database, Row, Transaction
 from storage.digest import Digest
@@ -69,6 +70,23 @@ where v.package_id = $1 and v.prerelease = $2 order by v.order_key desc limit 1
 """
 
 
+# The newest tag says when a version came or an alias moved.
+FIND_MOMENT = """
+select p.revision, p.created_at, p.published_at,
+  (select max(t.updated_at) from tags t where t.repository_id = p.id) as tagged_at
+from packages p where p.id = $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A package's revision, and when it was made and last changed (µs UTC)."""
+
+    revision: int
+    created_at: int
+    modified_at: int
+
+
 @dataclass(frozen=True, slots=True)
 class Fragment:
     """A live version's part of a document."""
@@ -128,6 +146,14 @@ class VersionRows:
             publisher=row["publisher"],
             files=[stored_file(file) for file in files],
         )
+
+    async def moment(self, package_id: int) -> Moment:
+        """Return which revision of a package this is. Raises ManifestUnknown where it is gone."""
+        row = await self._database.fetch_one(FIND_MOMENT, package_id)
+        if row is None:
+            raise ManifestUnknown("this package was deleted a moment ago")
+        began = row["published_at"] or row["created_at"]
+        return Moment(row["revision"], began, max(began, row["tagged_at"] or 0))
 
     async def newest(self, package_id: int) -> str | None:
         """Return the newest version; a prerelease only where there is nothing else."""

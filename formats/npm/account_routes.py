@@ -1,0 +1,153 @@
+"""The account side of npm's API, put together: all that is no document, tarball or publication."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from auth.accounts import Accounts
+from auth.authenticate import Authenticator
+from auth.grantees import Grantees
+from auth.organizations import Organizations
+from auth.permissions import Permissions
+from auth.places import Places
+from auth.projects import Projects
+from auth.teams import Teams
+from auth.token_making import TokenMaking
+from auth.tokens import Tokens
+from auth.web_logins import WebLogins
+from formats.npm.absent import Absent
+from formats.npm.access import PackageAccess
+from formats.npm.attestations import Attestations
+from formats.npm.audits import Audits
+from formats.npm.organizations import Members
+from formats.npm.people import People
+from formats.npm.profile import Profile
+from formats.npm.routes import Part
+from formats.npm.searching import Searching
+from formats.npm.sign_in import SignIn
+from formats.npm.teams import TeamPages
+from formats.npm.tokens import TokenPages
+from registry.blobs import Blobs
+from registry.catalog import Catalog
+from registry.config import Config
+from registry.manifest_store import ManifestStore
+from registry.owned_packages import OwnedPackages
+from registry.package_changes import PackageChanges
+from registry.package_lists import PackageLists
+from registry.packaging.services import Packaging
+from registry.packaging.summaries import Summaries
+from registry.packaging.surface import Route
+from registry.search import Search
+from registry.sign_in_limits import SignInLimits
+from registry.startup import forget_first_login
+from storage.clock import Clock
+from storage.database import Database
+
+
+class Services(Protocol):
+    """What these routes work with."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def database(self) -> Database: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def accounts(self) -> Accounts: ...
+    @property
+    def organizations(self) -> Organizations: ...
+    @property
+    def teams(self) -> Teams: ...
+    @property
+    def projects(self) -> Projects: ...
+    @property
+    def tokens(self) -> Tokens: ...
+    @property
+    def authenticator(self) -> Authenticator: ...
+    @property
+    def permissions(self) -> Permissions: ...
+    @property
+    def places(self) -> Places: ...
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def blobs(self) -> Blobs: ...
+    @property
+    def manifests(self) -> ManifestStore: ...
+    @property
+    def packaging(self) -> Packaging: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRoutes:
+    """The parts; `people` also changes who maintains a package."""
+
+    parts: Sequence[Part]
+    at_root: Sequence[Route]
+    people: People
+
+
+def account_routes(services: Services, limits: SignInLimits) -> AccountRoutes:
+    """Return the account side of npm's API."""
+    people = People(services.accounts, Grantees(services.database), services.permissions)
+    attestations, absent = _attestations(services), Absent()
+    parts = [
+        absent,
+        *_sign_ins(services, limits),
+        Profile(services.accounts),
+        people,
+        *_places(services),
+        _searching(services),
+        Audits(),
+        attestations,
+    ]
+    return AccountRoutes(parts, [*attestations.at_root(), *absent.at_root()], people)
+
+
+def _sign_ins(services: Services, limits: SignInLimits) -> list[Part]:
+    database, tokens, clock = services.database, services.tokens, services.clock
+    making = TokenMaking(
+        database,
+        services.accounts,
+        services.projects,
+        tokens,
+        services.permissions,
+        services.places,
+        clock,
+    )
+    knowing = (services.authenticator, services.permissions, making, tokens)
+    return [
+        SignIn(
+            *knowing,
+            WebLogins(database, clock),
+            limits,
+            lambda name: forget_first_login(services.config, name),
+        ),
+        TokenPages(*knowing, limits, clock),
+    ]
+
+
+def _places(services: Services) -> list[Part]:
+    database, accounts, permissions = services.database, services.accounts, services.permissions
+    lists = PackageLists(database, permissions)
+    changes = PackageChanges(database, services.places, services.clock)
+    owned = OwnedPackages(database, services.places, lists)
+    return [
+        PackageAccess(accounts, permissions, changes, lists, owned),
+        Members(services.organizations),
+        TeamPages(services.teams, accounts, Grantees(database), permissions, lists),
+    ]
+
+
+def _searching(services: Services) -> Part:
+    database, permissions = services.database, services.permissions
+    lists = PackageLists(database, permissions)
+    return Searching(Search(database, permissions), lists, Summaries(database))
+
+
+def _attestations(services: Services) -> Attestations:
+    packaging, blobs = services.packaging, services.blobs
+    return Attestations(
+        packaging.versions, services.catalog, services.manifests, blobs, packaging.files
+    )

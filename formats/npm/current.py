@@ -1,0 +1,56 @@
+"""A package as its documents show it, read from its rows."""
+
+from collections.abc import Sequence
+
+from formats.npm.changes import Current
+from formats.npm.fragments import ABBREVIATED, FULL
+from formats.npm.names import parse_name
+from formats.npm.packument import render_abbreviated, render_packument
+from formats.npm.people import People
+from registry.packaging.version_rows import VersionRows
+
+
+class CurrentPackages:
+    """Reads them; for callers that were authorized."""
+
+    def __init__(self, versions: VersionRows, people: People) -> None:
+        self._versions = versions
+        self._people = people
+
+    async def read(self, package_id: int, name: str) -> Current:
+        """Return a package as a client that sends its document back must have seen it."""
+        moment = await self._versions.moment(package_id)  # first: what follows may be newer
+        return Current(
+            name=name,
+            revision=moment.revision,
+            fragments=await self._versions.fragments(package_id, FULL),
+            dist_tags=await self._versions.aliases(package_id),
+            maintainers=await self._maintainers(package_id, name),
+        )
+
+    async def full(self, package_id: int, name: str) -> bytes:
+        """Return the full document, in which addresses are placeholders."""
+        moment = await self._versions.moment(package_id)
+        before = await self.read(package_id, name)
+        return render_packument(
+            name,
+            revision=moment.revision,
+            created=moment.created_at,
+            modified=moment.modified_at,
+            fragments=before.fragments,
+            dist_tags=before.dist_tags,
+            maintainers=before.maintainers,
+        )
+
+    async def abbreviated(self, package_id: int, name: str) -> bytes:
+        """Return the document that installers ask for."""
+        moment = await self._versions.moment(package_id)
+        return render_abbreviated(
+            name,
+            modified=moment.modified_at,
+            fragments=await self._versions.fragments(package_id, ABBREVIATED),
+            dist_tags=await self._versions.aliases(package_id),
+        )
+
+    async def _maintainers(self, package_id: int, name: str) -> Sequence[str]:
+        return await self._people.maintainers(package_id, parse_name(name).owner)
