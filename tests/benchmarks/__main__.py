@@ -25,6 +25,7 @@ from tests.benchmarks import (
     few,
     files,
     images,
+    npm,
     programs,
     pushing,
     reading,
@@ -55,6 +56,7 @@ ROWS = [
     *alone.ROWS,
     *reading.TLS_ROWS,
     *images.ROWS,
+    *npm.ROWS,
 ]
 SECONDS = 5
 QUICK_SECONDS = 1
@@ -170,8 +172,9 @@ def _contenders(
         REGISTRY: DockerRegistry,
         NGINX: Nginx,
         FEW_PACKAGES: FewPackages,
+        **npm.CONTENDERS,
     }
-    needed = {PACKHOUSE, *(name for row in rows for name in row.limits)}
+    needed = {PACKHOUSE, *(name for row in rows for name in (*row.limits, *row.needs))}
     for name, kind in kinds.items():
         if name not in found and name in needed:
             try:

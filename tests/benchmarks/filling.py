@@ -10,7 +10,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -205,18 +205,23 @@ MANY = [
 
 def copy_filled(directory: Path) -> None:
     """Put a full database into a data directory, making it first where the cache has none."""
-    filled = FILLED / f"filled-{_version()}"
-    if not filled.is_dir():
+    copy_kept(directory, "filled", version(), lambda made: asyncio.run(_fill(made)))
+
+
+def copy_kept(directory: Path, kind: str, version: str, make: Callable[[Path], None]) -> None:
+    """Copy a database out of the cache, which keeps the newest of each kind."""
+    kept = FILLED / f"{kind}-{version}"
+    if not kept.is_dir():
         FILLED.mkdir(parents=True, exist_ok=True)
-        for old in FILLED.glob("filled-*"):
+        for old in FILLED.glob(f"{kind}-*"):
             shutil.rmtree(old, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=FILLED, prefix=".partial-") as partial:
-            made = Path(partial) / "filled"
+            made = Path(partial) / kind
             made.mkdir(mode=0o700)
-            asyncio.run(_fill(made))
-            made.rename(filled)
-    directory.mkdir(mode=0o700, parents=True)
-    for file in filled.glob("packhouse.db*"):
+            make(made)
+            made.rename(kept)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file in kept.glob("packhouse.db*"):
         shutil.copy2(file, directory)
 
 
@@ -244,9 +249,10 @@ def tag(number: int) -> str:
     return f"v{number:05}"
 
 
-def _version() -> str:
-    """Changes with the schema and with this file."""
-    parts = [sql for _, sql in migrations.load()] + [Path(__file__).read_text(encoding="utf-8")]
+def version(*files: str) -> str:
+    """Changes with the schema, with this file, and with other ones."""
+    paths = map(Path, (__file__, *files))
+    parts = [sql for _, sql in migrations.load()] + [path.read_text("utf-8") for path in paths]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 

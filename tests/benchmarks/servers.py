@@ -115,8 +115,12 @@ class Packhouse:
     def __init__(self, home: Path) -> None:
         self._data = home / "packhouse"
         self._log = home / "packhouse.log"
-        filling.copy_filled(self._data)
+        self.fill()
         self._token = self.mint(filling.USER)
+
+    def fill(self) -> None:
+        """Make what it has before it is started."""
+        filling.copy_filled(self._data)
 
     @contextmanager
     def running(self, certificate: Certificate | None = None) -> Iterator[Server]:
