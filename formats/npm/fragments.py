@@ -86,7 +86,7 @@ def _own_fields(version: PublishedVersion, published: Members) -> Members:
         "_hasShrinkwrap": write(computed.get("_hasShrinkwrap") is True),
     }
     if version.publisher:
-        own["_npmUser"] = write({"name": version.publisher})
+        own["_npmUser"] = write(person(version.publisher))
     if computed.get("hasInstallScript") is True:
         own["hasInstallScript"] = b"true"
     deprecated = _deprecated(version.state, published)
@@ -124,6 +124,11 @@ def _dist(version: PublishedVersion) -> dict[str, Any]:
 def attestations_path(package: str, version: str) -> str:
     """Return where the attestations of a version are, below the registry's address."""
     return f"/-/npm/v1/attestations/{package.replace('/', '%2f')}@{version}"
+
+
+def person(name: str) -> dict[str, str]:
+    """Return an account as npm shows one; who reads a package is told nobody's address."""
+    return {"name": name, "email": ""}
 
 
 def _predicates(version: PublishedVersion) -> Sequence[str]:

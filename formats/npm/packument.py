@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from formats.npm.fragments import PLACEHOLDER, ROOT
+from formats.npm.fragments import PLACEHOLDER, ROOT, person
 from formats.npm.members import Members, join, members, write
 from registry.packaging.version_rows import Fragment
 from storage.errors import Invalid
@@ -56,7 +56,7 @@ def render_packument(
         "name": write(name),
         "dist-tags": write(dist_tags),
         "time": write(_times(created, modified, fragments)),
-        "maintainers": write([{"name": each} for each in maintainers]),
+        "maintainers": write([person(each) for each in maintainers]),
         "users": b"{}",
         **{key: top[key] for key in TOP if key in top},
         "readme": write(readme).replace(b"packhouse.invalid", b"packhouse\\u002einvalid"),

@@ -78,7 +78,7 @@ def test_the_registrys_fields_are_its_own() -> None:
             "unpackedSize": 99,
         },
         "name": "@acme/pad",
-        "_npmUser": {"name": "alice"},
+        "_npmUser": {"name": "alice", "email": ""},
         "_hasShrinkwrap": False,
         "_id": "@acme/pad@1.0.0",
         "version": "1.0.0",

@@ -40,7 +40,7 @@ def test_the_full_document_is_what_npm_describes() -> None:
             "modified": "2026-11-18T11:06:45.123Z",
             **dict.fromkeys(versions, "2026-11-18T11:06:40.123Z"),
         },
-        "maintainers": [{"name": "alice"}],
+        "maintainers": [{"name": "alice", "email": ""}],
         "users": {},
         "readme": "# numbers\n",
     }
