@@ -25,6 +25,7 @@ _PACKAGE_JSON = "package.json"
 _README = re.compile(r"readme(?:\.[a-z0-9]{1,12})?")
 _ZIP_END = b"PK\x05\x06"
 _ZIP_END_LENGTH = 22
+_ZIP64 = b"PK\x06\x07"
 _ZIP_TAIL = 65_535 + _ZIP_END_LENGTH
 
 
@@ -125,14 +126,21 @@ class _Contents:
 
 
 def _check_no_zip(file: BinaryIO) -> None:
-    """Refuse a file that is a zip archive too, which ends with a directory of its own."""
-    size = file.seek(0, 2)
-    start = file.seek(max(0, size - _ZIP_TAIL))
+    """Refuse a file that is a zip archive too, whose directory is found from the file's end."""
+    start = max(0, file.seek(0, 2) - _ZIP_TAIL)
+    file.seek(start)
     tail = file.read()
     at = tail.rfind(_ZIP_END)
     while at >= 0:
-        directory = int.from_bytes(tail[at + 12 : at + 16], "little")
-        file.seek(max(0, start + at - directory))
-        if directory and file.read(4) == b"PK\x01\x02":
+        size, offset = (int.from_bytes(tail[at + 4 * n : at + 4 * n + 4], "little") for n in (3, 4))
+        places = (start + at - size, offset)
+        if tail[max(0, at - 20) : at].startswith(_ZIP64) or any(
+            _is_zip_directory(file, place) for place in places
+        ):
             raise Invalid("the tarball is a zip archive at the same time")
         at = tail.rfind(_ZIP_END, 0, at)
+
+
+def _is_zip_directory(file: BinaryIO, place: int) -> bool:
+    file.seek(max(0, place))
+    return file.read(4) == b"PK\x01\x02"

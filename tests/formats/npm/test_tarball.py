@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import shutil
+import struct
 import subprocess
 import tarfile
 import zipfile
@@ -243,6 +244,18 @@ def test_a_tarball_that_is_a_zip_archive_too_is_refused() -> None:
     assert zipfile.is_zipfile(io.BytesIO(both))
     refused(both, "a zip archive at the same time")
     assert inspect(io.BytesIO(gzip.compress(PACKAGE_JSON + tail))).file_count == 2
+
+
+def test_a_zip_is_found_by_any_way_to_its_directory() -> None:
+    directory, end = b"PK\x01\x02" + bytes(60), b"PK\x05\x06" + bytes(8)
+    plain = gzip.compress(PACKAGE_JSON + entry("package/d", directory), compresslevel=0)
+    by_offset = struct.pack("<II", 0, plain.index(directory))
+    by_size = struct.pack("<II", len(directory), 0)
+    locator = b"PK\x06\x07" + bytes(16)
+    for tail in (end + by_offset, end + by_size, locator + end + b"\xff" * 8):
+        both = PACKAGE_JSON + entry("package/d", directory + tail)
+        refused(gzip.compress(both, compresslevel=0), "a zip archive at the same time")
+    assert inspect(io.BytesIO(plain)).file_count == 2
 
 
 def test_bombs_are_refused_before_they_are_unpacked() -> None:
