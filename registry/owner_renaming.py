@@ -13,11 +13,12 @@ from auth.audit import note
 from auth.owner_names import FIND_KEPT
 from auth.principals import Principal
 from registry.owner_words import FIRST, follow_words
+from registry.packaging.formats import NONE, Formats
 from registry.repositories import INSERT_EVENT
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.errors import Conflict, NotFound
-from storage.names import MAX_REPOSITORY_LENGTH, parse_owner
+from storage.names import MAX_REPOSITORY_LENGTH, RepositoryName, parse_owner, parse_repository
 
 OWNERS = ("user", "organization")
 
@@ -31,6 +32,14 @@ update packages set revision = revision + 1,
   repository = cast($3 as text) || substr(repository, length(cast($2 as text)) + 1)
 where owner_id = $1
   and repository > cast($2 as text) || '/' and repository < cast($2 as text) || '0'
+"""
+LIST_ONE_OF_EACH_FORMAT = """
+select p.name, p.repository from packages p
+where p.id in (
+  select min(o.id) from packages o where o.owner_id = $1 and o.format <> 'container'
+    and exists (select 1 from package_versions v
+      where v.package_id = o.id and v.manifest_id is not null)
+  group by o.format)
 """
 FIND_TOO_LONG = """
 select repository from packages
@@ -74,15 +83,16 @@ order by name limit $3
 class OwnerRenaming:
     """Gives owners other names, for callers that were authorized."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, formats: Formats = NONE) -> None:
         self._database = database
         self._clock = clock
+        self._formats = formats
 
     async def rename(self, who: Principal, owner: str, name: str) -> int:
         """Give a user or an organization another name; return how many packages went with it.
 
         Raises NameInvalid, NotFound, Conflict for a name that is taken or kept, or too long for
-        one of the packages.
+        one of the packages, or where the files of one say the old one.
         """
         old, new, at = owner, parse_owner(name), self._clock()
 
@@ -94,6 +104,7 @@ class OwnerRenaming:
             await moving.account(tx)
             count += await moving.packages(tx)  # what was pushed first until the account was held
             await moving.aliases(tx)
+            await self._check_files(tx, account["id"], old, new)
             by = (who.account_id or None, who.token_id or None)
             await tx.execute(INSERT_EVENT, "owner.rename", *by, account["id"], None, old, new, at)
             await note(tx, who, "owner.rename", account["id"], old, at, new)
@@ -102,6 +113,13 @@ class OwnerRenaming:
         count = await self._database.write(work)
         await follow_words(self._database.write, old)
         return count
+
+    async def _check_files(self, tx: Transaction, owner_id: int, old: str, new: str) -> None:
+        """Ask one package of each format whether its files allow the new name. Raises Conflict."""
+        for row in await tx.fetch(LIST_ONE_OF_EACH_FORMAT, owner_id):
+            rest = parse_repository(row["repository"]).rest
+            names = (RepositoryName(old, rest), RepositoryName(new, rest))
+            self._formats.check_move(*names, row["name"])
 
     async def release(self, who: Principal, name: str) -> str:
         """End an owner's old name, and every name of packages below it; return who had it.

@@ -11,8 +11,8 @@ from auth.places import Places
 from auth.principals import Action, Principal, Visibility
 from auth.projects import split_path
 from registry.packages import FIND_PACKAGE_BY_ID, hold_project, link, show_to, unlink
+from registry.packaging.formats import NONE, Formats
 from registry.renaming import lock_by_name, move
-from registry.repositories import check_container_name
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
 from storage.errors import Invalid
@@ -32,10 +32,13 @@ class Change:
 class PackageChanges:
     """Renames, transfers, links, opens and closes."""
 
-    def __init__(self, database: Database, places: Places, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, places: Places, clock: Clock, formats: Formats = NONE
+    ) -> None:
         self._database = database
         self._places = places
         self._clock = clock
+        self._formats = formats
 
     async def change(self, who: Principal, access: Access, change: Change) -> RepositoryName:
         """Change a package that the caller administers, in one transaction; return its name.
@@ -46,7 +49,7 @@ class PackageChanges:
         old = access.repository
         new = _new_name(old, change)
         if new != old:
-            check_container_name(new)
+            self._formats.of(new)
             await self._places.require(who, Action.PUSH, new.owner)
         project_id = await self._project(who, new.owner, change.project)
         at = self._clock()
@@ -55,6 +58,7 @@ class PackageChanges:
             project = None if project_id is None else await hold_project(tx, project_id)
             package = await lock_by_name(tx, str(old))
             if new != old:
+                self._formats.check_move(old, new, package["name"])
                 await move(tx, who, package, new, at)
             if project is not None:
                 await link(tx, who, await _find(tx, package["id"]), project, at)

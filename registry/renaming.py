@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from auth.owner_names import require_name
 from auth.principals import Principal
 from registry.packages import record_change
-from registry.repositories import FIND_MOVED, check_container_name
+from registry.packaging.formats import NONE, Formats
+from registry.repositories import FIND_MOVED
 from registry.search_terms import write_terms
 from storage.clock import Clock
 from storage.database import Database, Row, Transaction
@@ -19,7 +20,7 @@ from storage.names import RepositoryName, parse_owner, parse_repository
 
 LOCK_BY_NAME = """
 update packages set revision = revision + 1 where repository = $1
-returning id, owner_id, repository, deleted_at
+returning id, owner_id, name, repository, deleted_at
 """
 FIND_OWNER = "select id from accounts where name = $1 and kind in ('user', 'organization')"
 FIND_OCCUPANT = "select id from packages where repository = $1"
@@ -47,14 +48,16 @@ where x.repository = $1
 class Renaming:
     """Moves packages to other names, for callers that were authorized."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, formats: Formats = NONE) -> None:
         self._database = database
         self._clock = clock
+        self._formats = formats
 
     async def rename(self, who: Principal, repository: str, name: str) -> None:
         """Give a package another name below its owner.
 
-        Raises NameInvalid, ReservedName, NotFound, Conflict for a name that is taken or kept.
+        Raises NameInvalid, ReservedName, NotFound, Conflict for a name that is taken or kept, or
+        not the one that the package's files say.
         """
         old, new = parse_repository(repository), parse_repository(name)
         if old.owner != new.owner:
@@ -67,7 +70,7 @@ class Renaming:
         """Give a package to another owner, and return its new name.
 
         It leaves its project but keeps the visibility it has, and loses the grants on it, which
-        were the old owner's. Raises NameInvalid, NotFound, Conflict.
+        were the old owner's. Raises NameInvalid, ReservedName, NotFound, Conflict as `rename` does.
         """
         old = parse_repository(repository)
         new = RepositoryName(parse_owner(owner), old.rest)
@@ -100,11 +103,13 @@ class Renaming:
         return [row["repository"] for row in rows]
 
     async def _move(self, who: Principal, old: RepositoryName, new: RepositoryName) -> None:
-        check_container_name(new)
+        self._formats.of(new)
         at = self._clock()
 
         async def work(tx: Transaction) -> None:
-            await move(tx, who, await lock_by_name(tx, str(old)), new, at)
+            package = await lock_by_name(tx, str(old))
+            self._formats.check_move(old, new, package["name"])
+            await move(tx, who, package, new, at)
 
         await self._database.write(work)
 
@@ -113,6 +118,7 @@ async def move(tx: Transaction, who: Principal, package: Row, new: RepositoryNam
     """Give a package that is locked another name, here or at another owner.
 
     Raises NotFound for an owner that there is not, Conflict for a name that is taken or kept.
+    Whether the package of a format may have it was asked before.
     """
     owner = await tx.fetch_one(FIND_OWNER, new.owner)
     if owner is None:
@@ -126,7 +132,7 @@ async def move(tx: Transaction, who: Principal, package: Row, new: RepositoryNam
         await tx.execute(DELETE_GRANTS, package["id"])
         await record_change(tx, who, kind, package, str(new), at, owner_id=owner["id"])
     await tx.execute(DELETE_ALIAS, str(new))
-    name = "/".join(new.rest)
+    name = package["name"] if new.is_format_path else "/".join(new.rest)
     await tx.execute(RENAME_PACKAGE, package["id"], str(new), name, owner["id"])
     await require_name(tx, owner["id"], new.owner)
     await tx.execute(INSERT_ALIAS, package["repository"], package["id"], at)

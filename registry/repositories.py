@@ -10,7 +10,7 @@ from auth.owner_names import name_of
 from auth.permissions import Access
 from auth.principals import Principal
 from auth.projects import HOLD_PROJECT
-from registry.errors import ManifestUnknown, ReservedName
+from registry.errors import ManifestUnknown
 from storage.database import Transaction
 from storage.errors import Conflict
 from storage.names import RepositoryName
@@ -43,15 +43,6 @@ INSERT_EVENT = """
 insert into events (kind, account_id, token_id, owner_id, package_id, subject, detail, created_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8)
 """
-
-
-def check_container_name(repository: RepositoryName) -> None:
-    """Refuse names kept for package formats. Raises ReservedName."""
-    if repository.is_format_path:
-        raise ReservedName(
-            f"{repository} is kept for {repository.rest[0]} packages, which this server does not "
-            f"hold yet: push to {repository.owner}/{repository.rest[0]}-{repository.rest[1]}"
-        )
 
 
 async def touch(

@@ -160,7 +160,6 @@ class Version:
     """
 
     id: int
-    name: str
     digest: str
     media_type: str
     artifact_type: str
@@ -172,6 +171,7 @@ class Version:
     deleted_at: int | None
     deletion_id: int | None
     restorable_until: int | None
+    name: str = ""
 
 
 class Versions:

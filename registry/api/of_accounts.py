@@ -29,6 +29,7 @@ from registry.api.users import UsersApi
 from registry.audit import Audit
 from registry.config import Config
 from registry.owner_renaming import OwnerRenaming
+from registry.packaging.services import Packaging
 from registry.rest.operation import Operation, Part
 from registry.sign_in_limits import SignInLimits
 from storage.clock import Clock
@@ -61,6 +62,8 @@ class Services(Protocol):
     @property
     def places(self) -> Places: ...
     @property
+    def packaging(self) -> Packaging: ...
+    @property
     def audit(self) -> Audit: ...
 
 
@@ -80,7 +83,7 @@ def account_operations(
         UsersApi(accounts, users, sign_ins.attempt, signed_in),
         IdentitiesApi(Identities(database, accounts, clock), issuers),
         OwnersApi(accounts),
-        OwnerNamesApi(OwnerRenaming(database, clock)),
+        OwnerNamesApi(OwnerRenaming(database, clock, services.packaging.formats)),
         OrganizationsApi(accounts, services.organizations, places),
         TeamsApi(services.teams),
         ProjectsApi(projects),

@@ -17,6 +17,7 @@ from registry.manifest_store import ManifestStore
 from registry.package_changes import PackageChanges
 from registry.package_lists import PackageLists
 from registry.packages import Packages
+from registry.packaging.services import Packaging
 from registry.preview import Preview
 from registry.renaming import Renaming
 from registry.rest.operation import Operation, Part
@@ -43,6 +44,8 @@ class Services(Protocol):
     @property
     def places(self) -> Places: ...
     @property
+    def packaging(self) -> Packaging: ...
+    @property
     def packages(self) -> Packages: ...
     @property
     def manifests(self) -> ManifestStore: ...
@@ -60,10 +63,11 @@ def package_operations(services: Services) -> list[Operation]:
     deletion, restoration = services.deletion, services.restoration
     retention = services.collector.retention
     lists = PackageLists(database, services.permissions)
-    changes = PackageChanges(database, services.places, clock)
+    formats = services.packaging.formats
+    changes = PackageChanges(database, services.places, clock, formats)
     preview = Preview(database, services.store, retention, clock)
     parts: list[Part] = [
-        PackagesApi(packages, lists, changes, Renaming(database, clock)),
+        PackagesApi(packages, lists, changes, Renaming(database, clock, formats)),
         VersionsApi(Versions(database, retention, clock), deletion, restoration),
         TagsApi(packages, Tagging(database, services.manifests), deletion),
         DeletionsApi(packages, restoration),

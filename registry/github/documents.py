@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from registry.owned_packages import Owner, PackageFacts, Project
+from registry.repositories import CONTAINER
 from registry.versions import Version
 from storage.clock import rfc3339
 
@@ -181,20 +182,20 @@ class Documents:
         return document
 
     def version(self, package: PackageFacts, version: Version) -> dict[str, Any]:
-        """Return a version: of a container its name is the digest."""
+        """Return a version: of a container its name is the digest, and its tags are told."""
         page = f"{self._base}/{package.repository}"
+        metadata: dict[str, Any] = {"package_type": package.format}
+        if package.format == CONTAINER:
+            metadata |= {"container": {"tags": list(version.tags)}}
         document = {
             "id": version.id,
-            "name": version.digest,
+            "name": version.name or version.digest,
             "url": f"{self.package_url(package)}/versions/{version.id}",
             "package_html_url": page,
             "created_at": rfc3339(version.created_at),
             "updated_at": rfc3339(version.updated_at),
             "html_url": f"{page}@{version.digest}",
-            "metadata": {
-                "package_type": package.format,
-                "container": {"tags": list(version.tags)},
-            },
+            "metadata": metadata,
         }
         if version.deleted_at is not None:
             document["deleted_at"] = rfc3339(version.deleted_at)

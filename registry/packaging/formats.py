@@ -5,7 +5,7 @@ from typing import overload
 
 from registry.errors import ReservedName
 from registry.packaging.format import Format
-from storage.errors import NotFound
+from storage.errors import Conflict, NotFound
 from storage.names import RepositoryName, component_of
 
 
@@ -64,6 +64,23 @@ class Formats(Sequence[Format]):
         adapter = self._adapters.get(word)
         return "" if adapter is None else adapter.default_alias
 
+    def check_move(self, old: RepositoryName, new: RepositoryName, name: str) -> None:
+        """Refuse a package, whose row has `name`, another place than its files say.
+
+        Raises Conflict, ReservedName.
+        """
+        was, adapter = self.of(old), self.of(new)
+        if was is None and adapter is None:
+            return
+        if was is None or adapter is not was:
+            raise ReservedName(f"{new} is not a place for what {old} is: give it another name")
+        said, wanted = was.package_name(old, name), was.package_name(new, name)
+        if said != wanted or old.rest != new.rest:
+            raise Conflict(
+                f"{old} holds {said}, and its files say so: it cannot become {new}. Publish it "
+                "under the new name instead"
+            )
+
     def check_push(self, repository: RepositoryName) -> None:
         """Refuse a push to a name that no package can have. Raises ReservedName, NameInvalid.
 
@@ -72,3 +89,7 @@ class Formats(Sequence[Format]):
         adapter, name = self.of(repository), "/".join(repository.rest[1:])
         if adapter is not None and component_of(repository.rest[-1]) == repository.rest[-1]:
             adapter.package_name(repository, name)
+
+
+NONE = Formats()
+"""No adapter: whatever is kept for a format is refused."""

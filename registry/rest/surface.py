@@ -30,7 +30,7 @@ from registry.rest.needs import Need, On
 from registry.rest.operation import BODY_BYTES, Call, Operation, read_query
 from registry.sign_in_limits import Door
 from storage.errors import Denied, NameInvalid, NotFound, PackhouseError
-from storage.names import RepositoryName, parse_repository
+from storage.names import RepositoryName, component_of, parse_repository
 
 log = logging.getLogger("packhouse.api")
 
@@ -174,6 +174,9 @@ class RestSurface:
             self._limits.write(who, completes=operation.need.action is Action.PUSH)
 
 
+_UNSEEN = "there is no such package, or you may not see it"
+
+
 def _repository(need: Need, who: Principal, values: Mapping[str, str]) -> RepositoryName:
     """Return the repository of the package in a path, which may name its format too.
 
@@ -182,10 +185,14 @@ def _repository(need: Need, who: Principal, values: Mapping[str, str]) -> Reposi
     """
     if need.own and who.kind == "robot":
         raise Denied(f"{who.name} is a robot and owns nothing: ask for its owner's packages")
-    owner = who.name if need.own else values["owner"].lower()
-    if values.get("package_type", CONTAINER) == CONTAINER:
-        return parse_repository(f"{owner}/{values['package']}")
+    owner, package = who.name if need.own else values["owner"].lower(), values["package"]
+    word = values.get("package_type", "")
+    if word in ("", CONTAINER):
+        repository = parse_repository(f"{owner}/{package}")
+        if word and repository.is_format_path:
+            raise NotFound(_UNSEEN)
+        return repository
     try:
-        return parse_repository(f"{owner}/{values['package_type']}/{values['package']}")
+        return parse_repository(f"{owner}/{word}/{component_of(package)}")
     except NameInvalid as error:
-        raise NotFound("there is no such package, or you may not see it") from error
+        raise NotFound(_UNSEEN) from error
