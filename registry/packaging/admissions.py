@@ -12,7 +12,7 @@ from registry.errors import ManifestInvalid
 from registry.manifest_push import Kept, point
 from registry.package_texts import PackageText
 from registry.packaging.format import Format, State, StoredFile, VersionFacts
-from registry.packaging.publishing import FIND_TAG_NAMED, exists, insert_version
+from registry.packaging.publishing import exists, insert_version
 from registry.packaging.release_state import (
     LIST_VERSIONS,
     Change,
@@ -20,17 +20,12 @@ from registry.packaging.release_state import (
     apply,
     remove_replaced,
 )
-from registry.packaging.version_rows import FIND_NAMED, to_json
+from registry.packaging.version_rows import FIND_NAMED, FIND_TAG_NAMED, to_json
 from registry.repositories import record
 from storage.database import Transaction
 from storage.digest import Digest
 from storage.errors import Conflict
 from storage.names import Tag
-
-FIND_SUBJECT = """
-select m.id from manifests m join manifest_contents c on c.id = m.content_id
-where m.repository_id = $1 and m.deleted_at is null and c.digest = $2
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +55,23 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment(Admission):
-    """What belongs to a manifest that is here; `subject` is None where its tag says to which."""
-
-    access: Access
-    subject: Digest | None
-
-    async def check(self, tx: Transaction, package_id: int) -> None:
-        """Raises ManifestInvalid."""
-        if self.subject is None:
-            return
-        if await tx.fetch_one(FIND_SUBJECT, package_id, self.subject) is None:
-            raise ManifestInvalid(
-                f"{self.access.repository} does not hold the subject {self.subject}: push that "
-                "first"
-            )
-
-
-@dataclass(frozen=True, slots=True)
 class KnownVersion(Admission):
-    """A version that is here already: it may get aliases."""
+    """A version that is here already, and the aliases it gets; `tagged` is whether by its own tag.
+
+    A tag made from its own digest is none of them: cosign copies what it copies under such a one.
+    """
 
     access: Access
     digest: Digest
-    tags: Sequence[Tag]
     version: str
     own: Tag
+    tagged: bool
+    aliases: Sequence[Tag]
 
     @property
     def publishes(self) -> bool:
-        """Whether it has a tag."""
-        return bool(self.tags)
+        """Whether its own tag names it."""
+        return self.tagged
 
     async def check(self, tx: Transaction, package_id: int) -> None:
         """Raises VersionExists for other bytes or a deleted version, Conflict, ManifestInvalid."""
@@ -103,18 +84,18 @@ class KnownVersion(Admission):
             raise exists(row, self.access, str(self.access.repository), self.version)
         if row is None:
             await self._check_new(tx, package_id)
-        for tag in set(self.tags) - {self.own}:
-            other = await tx.fetch_one(FIND_NAMED, package_id, tag, tag)
+        for alias in self.aliases:
+            other = await tx.fetch_one(FIND_NAMED, package_id, alias, alias)
             if other is not None:
-                raise Conflict(f"{tag} is version {other['name']} of this package, for ever")
+                raise Conflict(f"{alias} is version {other['name']} of this package, for ever")
 
     async def _check_new(self, tx: Transaction, package_id: int) -> None:
-        if self.tags and self.own not in self.tags:
+        if self.aliases and not self.tagged:
             raise ManifestInvalid(
                 f"version {self.version} is not here yet: push it as {self.own} first, then under "
                 "other tags"
             )
-        if self.tags and await tx.fetch_one(FIND_TAG_NAMED, package_id, self.own) is not None:
+        if self.tagged and await tx.fetch_one(FIND_TAG_NAMED, package_id, self.own) is not None:
             raise Conflict(f"{self.own} names another version of this package: remove it first")
 
 
@@ -143,11 +124,11 @@ class NewVersion(KnownVersion):
     @property
     def text(self) -> PackageText | None:
         """What the version says about the package."""
-        return self.facts.text if self.tags else None
+        return self.facts.text if self.tagged else None
 
     async def record(self, tx: Transaction, package_id: int, kept: Kept) -> None:
         """Make it a version, and the default alias name it where that names nothing."""
-        if self.own not in self.tags:
+        if not self.tagged:
             return
         known = await tx.fetch_one(FIND_NAMED, package_id, self.version, self.own)
         if known is not None:
@@ -156,8 +137,7 @@ class NewVersion(KnownVersion):
             tx, self.who, package_id, kept.manifest_id, self.digest, self.adapter, self.package,
             self.facts, self.files, self.since, self.parts,
         )  # fmt: skip
-        aliases = [tag for tag in dict.fromkeys(self.tags) if tag != self.own]
-        said, default = [str(self.digest), *aliases], self.adapter.default_alias
+        said, default = [str(self.digest), *self.aliases], self.adapter.default_alias
         if default and await tx.fetch_one(FIND_TAG_NAMED, package_id, default) is None:
             ids = (kept.manifest_id, kept.content_id)
             await point(tx, self.who, package_id, default, *ids, self.at)

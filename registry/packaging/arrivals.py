@@ -73,10 +73,10 @@ def check_said(said: Mapping[str, str], adapter: Format, name: str, facts: Versi
             )
 
 
-def check_tags(tags: Iterable[Tag], adapter: Format, version: str, own: Tag) -> None:
-    """Refuse tags that may not name this version. Raises ManifestInvalid."""
-    for tag in tags:
-        if tag != own and (names_a_digest(tag) or not adapter.is_alias(tag)):
+def check_tags(aliases: Iterable[Tag], adapter: Format, version: str, own: Tag) -> None:
+    """Refuse tags that may not name just any version. Raises ManifestInvalid."""
+    for tag in aliases:
+        if names_a_digest(tag) or not adapter.is_alias(tag):
             raise ManifestInvalid(
                 f"this is version {version} of its package, whose tag is {own}: {tag} is neither "
                 f"that nor a tag that may name any version of {adapter.name}"

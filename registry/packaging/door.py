@@ -21,7 +21,7 @@ from registry.errors import ManifestInvalid
 from registry.manifest_push import check_members
 from registry.manifests import Descriptor, Manifest
 from registry.our_tags import STATE_TAG, STATE_TYPE
-from registry.packaging.admissions import Admission, Attachment, KnownVersion, NewVersion, States
+from registry.packaging.admissions import Admission, KnownVersion, NewVersion, States
 from registry.packaging.arrivals import (
     MAX_METADATA,
     Arrival,
@@ -100,7 +100,8 @@ class Door:
         _refuse_ours(tags)
         if manifest.artifact_type in (adapter.artifact_type, adapter.metadata_type):
             return await self._admit_version(who, access, adapter, manifest, digest, data, tags)
-        return _attachment(access, adapter, manifest, tags)
+        _check_attachment(access, adapter, manifest, tags)
+        return Admission()
 
     async def _admit_states(
         self,
@@ -138,8 +139,10 @@ class Door:
             raise ManifestInvalid("a version is known by its sha256 digest: push it by that")
         row = await self._database.fetch_one(FIND_VERSION_OF, access.package_id, digest)
         if row is not None:
-            check_tags(tags, adapter, row["name"], Tag(row["tag"]))
-            return KnownVersion(access, digest, tags, row["name"], Tag(row["tag"]))
+            own, version = Tag(row["tag"]), row["name"]
+            aliases = _aliases(tags, own, digest)
+            check_tags(aliases, adapter, version, own)
+            return KnownVersion(access, digest, version, own, own in tags, aliases)
         arrival = await asyncio.to_thread(read_arrival, manifest, data, adapter)
         name = await self._name(access, arrival.said)
         package = adapter.package_name(access.repository, name)
@@ -149,14 +152,15 @@ class Door:
         )
         check_said(arrival.said, adapter, name, facts)
         own, at = adapter.tag(facts.version), self._clock()
-        check_tags(tags, adapter, facts.version, own)
+        aliases = _aliases(tags, own, digest)
+        check_tags(aliases, adapter, facts.version, own)
         # Who may only write could make a version look older than it is: some clients wait with
         # what is new, so that somebody has looked at it.
         since = created_at(arrival.said, at) if access.role >= Role.ADMIN else at
         version = published(package, facts, files, {}, since, who)
         parts = await asyncio.to_thread(adapter.fragments, version)
         return NewVersion(
-            access, digest, tags, facts.version, own,
+            access, digest, facts.version, own, own in tags, aliases,
             who=who, adapter=adapter, row_name=name, package=package, facts=facts, files=files,
             parts=parts, since=since, at=at,
         )  # fmt: skip
@@ -205,10 +209,19 @@ def _refuse_ours(tags: Sequence[Tag]) -> None:
             raise Denied(f"tag {tag} is not yours to set: tags that begin with '_' are made here")
 
 
-def _attachment(
+def _aliases(tags: Sequence[Tag], own: Tag, digest: Digest) -> Sequence[Tag]:
+    """Return the tags that are neither the version's own nor made from its digest."""
+    return [tag for tag in dict.fromkeys(tags) if tag not in (own, digest.fallback_tag)]
+
+
+def _check_attachment(
     access: Access, adapter: Format, manifest: Manifest, tags: Sequence[Tag]
-) -> Admission:
-    """Admit what belongs to another manifest. Raises ManifestInvalid."""
+) -> None:
+    """Refuse what belongs to no other manifest. Raises ManifestInvalid.
+
+    The other may come later, as the specification has it: regctl and cosign copy what belongs to a
+    manifest before it.
+    """
     for tag in tags:
         if not names_a_digest(tag):
             raise ManifestInvalid(
@@ -220,8 +233,6 @@ def _attachment(
             f"{access.repository} holds {adapter.name} packages: push an artifact of the type "
             f"{adapter.artifact_type}, or one that refers to a version by its subject"
         )
-    subject = manifest.subject if not tags else None
-    return Attachment(access, None if subject is None else subject.digest)
 
 
 def _hash(layers: Mapping[str, Descriptor], opened: Mapping[str, BinaryIO]) -> Sequence[StoredFile]:
