@@ -19,25 +19,30 @@ WORD_LENGTH = 32
 """Characters of a word that are compared."""
 
 _WORD = re.compile(r"[^\W_]++")
-_LENGTHS = {"title": 200, "description": 1000, "source": 500, "licenses": 200}
+_LENGTHS = {"title": 200, "description": 1000, "source": 500, "licenses": 200, "keywords": 500}
+_KEYWORDS = "vnd.packhouse.package.keywords"
 _OF_A_DIGEST = ("sha256-", "sha512-")
 _WEB = ("https://", "http://")
 
 
 @dataclass(frozen=True, slots=True)
 class PackageText:
-    """What the annotations of a package's newest tagged manifest say; "" for what they do not."""
+    """What the annotations of a package's newest tagged manifest say; "" for what they do not.
+
+    `keywords` are words to be found by, with spaces between them; they are not shown.
+    """
 
     title: str = ""
     description: str = ""
     source: str = ""
     licenses: str = ""
+    keywords: str = ""
 
     @property
     def terms(self) -> list[str]:
         """The words of it, each once."""
         place = self.source.partition("://")[2]
-        texts = (self.title, self.licenses, place, self.description)
+        texts = (self.title, self.licenses, place, self.keywords, self.description)
         return words_of(texts)[:MOST_WORDS]
 
 
@@ -56,12 +61,17 @@ def text_of(data: bytes) -> PackageText:
     if PREFIX.encode() not in data:
         return PackageText()
     said = annotations(data)
-    return tidied({key: said.get(PREFIX + key, "") for key in _LENGTHS})
+    return tidied({key: said.get(annotation_of(key), "") for key in _LENGTHS})
+
+
+def annotation_of(key: str) -> str:
+    """Return the annotation that says a field of PackageText."""
+    return _KEYWORDS if key == "keywords" else PREFIX + key
 
 
 def tidied(said: Mapping[str, str]) -> PackageText:
     """Return texts as they may be kept: each on one line, and not too long."""
-    found = {key: _plain(said[key])[:most] for key, most in _LENGTHS.items()}
+    found = {key: _plain(said.get(key, ""))[:most] for key, most in _LENGTHS.items()}
     if not found["source"].startswith(_WEB):
         found["source"] = ""
     return PackageText(**found)

@@ -11,7 +11,7 @@ from registry.retention import CHUNK, HOLD_PACKAGE
 from storage.database import Database, Row, Transaction, Work
 
 FIND_TEXT = """
-select x.title, x.description, x.source, x.licenses,
+select x.title, x.description, x.source, x.licenses, x.terms,
   (select count(*) from (select 1 from search_terms s where s.package_id = $1 limit 1) f) as found
 from package_texts x where x.package_id = $1
 """
@@ -55,11 +55,11 @@ order by t.updated_at desc, t.name limit 1
 
 async def describe(tx: Transaction, package_id: int, text: PackageText, at: int) -> None:
     """Keep what a package is about, and its words; most pushes say what was said before."""
-    kept = await tx.fetch_one(FIND_TEXT, package_id)
-    if kept is not None and kept["found"] and _text(kept) == text:
-        return
+    kept, terms = await tx.fetch_one(FIND_TEXT, package_id), json.dumps(text.terms)
     said = (text.title, text.description, text.source, text.licenses)
-    await tx.execute(UPSERT_TEXT, package_id, *said, json.dumps(text.terms), at)
+    if kept is not None and kept["found"] and (*_shown(kept), kept["terms"]) == (*said, terms):
+        return
+    await tx.execute(UPSERT_TEXT, package_id, *said, terms, at)
     await write_terms(tx, package_id)
 
 
@@ -102,5 +102,5 @@ def _reading(package_id: int, text: PackageText, at: int) -> Work[None]:
     return work
 
 
-def _text(row: Row) -> PackageText:
-    return PackageText(row["title"], row["description"], row["source"], row["licenses"])
+def _shown(row: Row) -> tuple[str, str, str, str]:
+    return row["title"], row["description"], row["source"], row["licenses"]

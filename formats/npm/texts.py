@@ -33,8 +33,16 @@ def text_of(published: Mapping[str, Any]) -> PackageText:
             "description": _text(published.get("description")),
             "source": source_of(published),
             "licenses": license_of(published),
+            "keywords": " ".join(keywords_of(published)),
         }
     )
+
+
+def keywords_of(published: Mapping[str, Any]) -> list[str]:
+    """Return the keywords, which old packages have as one text."""
+    said = published.get("keywords")
+    each = said.replace(",", " ").split() if isinstance(said, str) else said
+    return [word for word in each if isinstance(word, str)] if isinstance(each, list) else []
 
 
 def readme_of(published: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from registry.manifests import OCI_MANIFEST
-from registry.package_texts import PREFIX, tidied
+from registry.package_texts import PREFIX, annotation_of, tidied
 from registry.packaging.format import Format, StoredFile, VersionFacts
 from storage.clock import rfc3339
 
@@ -52,7 +52,8 @@ def _descriptor(file: StoredFile) -> dict[str, Any]:
 def _annotations(
     adapter: Format, name: str, facts: VersionFacts, published_at: int
 ) -> Mapping[str, str]:
-    said = {PREFIX + key: text for key, text in asdict(tidied(asdict(facts.text))).items() if text}
+    texts = asdict(tidied(asdict(facts.text)))
+    said = {annotation_of(key): text for key, text in texts.items() if text}
     own = {FORMAT: adapter.name, NAME: name, VERSION: facts.version}
     made = {PREFIX + "created": rfc3339(published_at), PREFIX + "version": facts.version}
     return dict(sorted({**said, **made, **own}.items()))
