@@ -61,7 +61,7 @@ def render_fragments(version: PublishedVersion) -> Mapping[str, bytes]:
 
 def _full(published: Members, own: Members) -> Members:
     kept = {
-        key: own.get(key, value)
+        key: value
         for key, value in published.items()
         if key != "readme" and (key in own or key not in OWN)
     }

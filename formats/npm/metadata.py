@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from auth.principals import Visibility
 from formats.npm.members import members, parse_object, text_in
 from formats.npm.names import PackageName
 from formats.npm.versions import check_version, parse_dist_tag, tag_of
@@ -31,14 +32,6 @@ class Attachment:
     name: str
     content_type: str
     length: int | None
-
-    def check_length(self, size: int) -> None:
-        """Refuse bytes that came in another number than was announced. Raises Invalid."""
-        if self.length not in (None, size):
-            raise Invalid(
-                f"attachment {quoted(self.name)} has {size} bytes, not {self.length} as announced: "
-                "it was cut on its way, so publish again"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +74,22 @@ def parse_publish(data: bytes, package: PackageName) -> Publication:
         access=_access(document),
         tarball=tarball,
         provenance=provenance,
+    )
+
+
+def access_notice(publication: Publication, visibility: Visibility) -> str:
+    """Return what a publisher is told whose `--access` the package does not follow; "" else.
+
+    Who sees a package is decided by its owner and its project: publishing never opens one, nor
+    closes one that others install.
+    """
+    asked, package = publication.access, publication.package
+    if not asked or (asked == "public") == (visibility is Visibility.PUBLIC):
+        return ""
+    wanted = "public" if asked == "public" else "private"
+    return (
+        f"{package.text} is {visibility.name.lower()}, which publishing does not change: "
+        f"'packhouse package visibility {package.repository} {wanted}' does"
     )
 
 

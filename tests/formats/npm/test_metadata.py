@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auth.principals import Visibility
 from formats.npm.members import members
-from formats.npm.metadata import Publication, parse_publish
+from formats.npm.metadata import Publication, access_notice, parse_publish
 from formats.npm.names import parse_name
 from storage.errors import Invalid, PackhouseError
 from tests.formats.npm.packages import Odd, odd, odd_one
@@ -123,11 +124,24 @@ def test_a_body_that_is_no_publication_of_this_package_is_refused(
         parsed(**changes)
 
 
-def test_an_attachment_has_the_length_that_was_announced() -> None:
-    parsed().tarball.check_length(7)
-    parsed(_attachments={"pad-1.0.0.tgz": {}}).tarball.check_length(8)
-    with pytest.raises(Invalid, match="has 8 bytes, not 7 as announced"):
-        parsed().tarball.check_length(8)
+@pytest.mark.parametrize(
+    ("asked", "visibility", "does"),
+    [
+        ("public", Visibility.PUBLIC, None),
+        ("public", Visibility.INTERNAL, "public"),
+        ("public", Visibility.PRIVATE, "public"),
+        ("restricted", Visibility.PUBLIC, "private"),
+        ("restricted", Visibility.INTERNAL, None),
+        (None, Visibility.PUBLIC, None),
+        (None, Visibility.PRIVATE, None),
+    ],
+)
+def test_publishing_opens_and_closes_nothing_and_says_so(
+    asked: str | None, visibility: Visibility, does: str | None
+) -> None:
+    notice = access_notice(parsed(access=asked), visibility)
+    assert notice.endswith(f"'packhouse package visibility acme/npm/pad {does}' does") == bool(does)
+    assert bool(notice) == bool(does)
 
 
 JSON = st.recursive(
