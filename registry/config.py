@@ -109,10 +109,19 @@ def _public_url(value: object) -> str:
     return text
 
 
+_SERVER = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(:[0-9]{1,5})?"
+_USER = r"([^/?#@\[\]\x7f-\U0010ffff]*@)?"
+_DATABASE = re.compile(rf"postgres(ql)?://{_USER}{_SERVER}(,{_SERVER})*(/[^?#@]*)?([?][^#]*)?")
+
+
 def _database(value: object) -> str:
     text = _text(value)
     if text and not text.startswith(("postgresql://", "postgres://")):
         raise ValueError("leave it empty for SQLite, or write postgresql://user@host/name")
+    if text and not _DATABASE.fullmatch(text):  # the driver would tell what it takes for a port
+        raise ValueError(
+            "host or port is none: write '/', '@' and '#' in a password as %2F, %40, %23"
+        )
     return text
 
 

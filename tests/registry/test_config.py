@@ -179,6 +179,33 @@ def test_a_database_password_is_not_repeated() -> None:
     assert "postgresql://" in message
 
 
+@pytest.mark.parametrize(
+    "password",
+    ["s3cret/x", "1/s3cret", "s3cr#et", "s3cret?x", "[s3cret", "s3cret@x", "s3cr\u2100et"],
+)
+def test_a_password_that_ends_the_host_is_refused_and_not_repeated(password: str) -> None:
+    """The driver would read `s3cret` as a port, and tell it in a traceback."""
+    with pytest.raises(ConfigError, match="in a password as %2F") as refused:
+        load(None, {"PACKHOUSE_DATABASE": f"postgresql://u:{password}@h:5432/db"}, {})
+    assert "s3cr" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("postgresql:///db?host=/run/pg", "postgres://h", "postgresql://u@/db"),
+        *("postgresql://u:p%40%2F!$&'()*+,;=:~@h.example:5432/db?sslmode=disable", "postgresql://"),
+        *(
+            "postgresql://u:p@h1:1,h2:2/db",
+            "postgresql://u@[::1]:5432/db",
+            "postgres://%2Frun%2Fpg/x",
+        ),
+    ],
+)
+def test_what_the_driver_takes_for_a_database_is_taken(url: str) -> None:
+    assert load(None, {"PACKHOUSE_DATABASE": url}, {}).database == url
+
+
 def test_a_collectors_password_is_refused_and_not_repeated() -> None:
     message = refusal(arguments={"tracing": "https://packhouse:hush@collector:4318"})
     assert "hush" not in message
