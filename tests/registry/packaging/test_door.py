@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from auth.audit import OPERATOR
+from auth.principals import Visibility
 from tests.registry.client import (
     OCI_INDEX,
     OCI_MANIFEST,
@@ -89,6 +91,22 @@ async def test_what_arrives_is_what_its_own_client_would_have_published(
     ):
         (here,), (copied,) = await world.rows(sql), await other.rows(sql)
         assert [here[column] for column in columns] == [copied[column] for column in columns]
+
+
+async def test_metadata_describes_and_links_a_package_like_annotations(
+    world: World, writer: Client, one: Artifact
+) -> None:
+    url = "https://git.example.com/acme/widget"
+    await world.services.projects.create(OPERATOR, "acme/widget", Visibility.PUBLIC)
+    await world.services.projects.add_source(OPERATOR, "acme/widget", url)
+    said = artifact("1.0.0", description="pads\n of \u001b acme", source=url)
+    assert "'package link" not in (await push(writer, said, "")).headers.get("warning", "")
+    response = await put(writer, said, "1.0.0")
+    assert "linked to the project acme/widget" in response.headers["warning"]
+    (text,) = await world.rows("select description, source from package_texts")
+    assert (text["description"], text["source"]) == ("pads of acme", url)
+    (package,) = await world.rows("select visibility from packages")
+    assert package["visibility"] == Visibility.PRIVATE
 
 
 def changed(**fields: object) -> Callable[[Artifact], Artifact]:
