@@ -62,6 +62,17 @@ async def test_no_operation_is_done_without_its_scope(stocked: World) -> None:
     assert {Scope.READ, Scope.WRITE, Scope.DELETE, Scope.ADMIN} <= set(clients)
 
 
+async def test_no_get_changes_anything(stocked: World) -> None:
+    """CVE-2026-24059: who may only read could make a token, by a GET."""
+    text = await stocked.mint("admin", Scope.READ)
+    before, done = await contents(stocked), 0
+    for one in operations(stocked):
+        if one.method == "GET":
+            done += await ask(bearer(stocked, text), one) == 200
+    assert done > 20
+    assert await contents(stocked) == before
+
+
 @pytest.mark.parametrize("how", ["revoked", "expired", "disabled", "nobody's"])
 async def test_no_operation_is_done_by_what_has_ended(stocked: World, how: str) -> None:
     text = await stocked.mint("owner", expires_in=100)
