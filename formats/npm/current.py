@@ -7,7 +7,8 @@ from formats.npm.fragments import ABBREVIATED, FULL
 from formats.npm.names import parse_name
 from formats.npm.packument import render_abbreviated, render_packument
 from formats.npm.people import People
-from registry.packaging.version_rows import VersionRows
+from registry.packaging.version_rows import Fragment, VersionRows
+from storage.errors import NotFound
 
 
 class CurrentPackages:
@@ -23,7 +24,7 @@ class CurrentPackages:
         return Current(
             name=name,
             revision=moment.revision,
-            fragments=await self._versions.fragments(package_id, FULL),
+            fragments=await self._fragments(package_id, name, FULL),
             dist_tags=await self._versions.aliases(package_id),
             maintainers=await self._maintainers(package_id, name),
         )
@@ -48,9 +49,18 @@ class CurrentPackages:
         return render_abbreviated(
             name,
             modified=moment.modified_at,
-            fragments=await self._versions.fragments(package_id, ABBREVIATED),
+            fragments=await self._fragments(package_id, name, ABBREVIATED),
             dist_tags=await self._versions.aliases(package_id),
         )
+
+    async def _fragments(self, package_id: int, name: str, kind: str) -> Sequence[Fragment]:
+        """Return the versions. Raises NotFound for a package whose name alone is here.
+
+        A push that is not finished, or was refused, makes the name.
+        """
+        if found := await self._versions.fragments(package_id, kind):
+            return found
+        raise NotFound(f"there is no package {parse_name(name).repository}")
 
     async def _maintainers(self, package_id: int, name: str) -> Sequence[str]:
         return await self._people.maintainers(package_id, parse_name(name).owner)
