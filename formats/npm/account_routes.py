@@ -90,7 +90,8 @@ class AccountRoutes:
 
 def account_routes(services: Services, limits: SignInLimits) -> AccountRoutes:
     """Return the account side of npm's API."""
-    people = People(services.accounts, Grantees(services.database), services.permissions)
+    permissions, places = services.permissions, services.places
+    people = People(services.accounts, Grantees(services.database), permissions, places)
     attestations, absent = _attestations(services), Absent()
     parts = [
         absent,

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from auth.accounts import PACKAGE, Accounts
 from auth.grantees import Grantees
 from auth.permissions import Access, Permissions
+from auth.places import Places
 from auth.principals import Action, Principal, Role
 from formats.npm.json_bodies import answer
 from formats.npm.sign_in import COUCH, USER
@@ -28,8 +29,11 @@ MOST = 100
 class People:
     """Shows users, and says who administers a package."""
 
-    def __init__(self, accounts: Accounts, grantees: Grantees, permissions: Permissions) -> None:
+    def __init__(
+        self, accounts: Accounts, grantees: Grantees, permissions: Permissions, places: Places
+    ) -> None:
         self._accounts = accounts
+        self._places = places
         self._grantees = grantees
         self._permissions = permissions
 
@@ -38,9 +42,16 @@ class People:
         return [Route("GET", USER, self.user, SIGNED_IN)]
 
     async def user(self, call: Call) -> Response:
-        """GET /-/user/org.couchdb.user:NAME. Raises NotFound."""
+        """GET /-/user/org.couchdb.user:NAME: an organization too, for a package may be its.
+
+        Raises NotFound.
+        """
         name = call.values["user"].lower()
-        found = await self._grantees.find(call.who, name)
+        try:
+            found = await self._grantees.find(call.who, name)
+        except NotFound:
+            await self._places.require(call.who, Action.PULL, name)
+            return answer(render_user(name))
         if found["kind"] != "user":
             raise NotFound(f"there is no user named {name!r}")
         return answer(render_user(found["name"]))

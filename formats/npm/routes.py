@@ -66,7 +66,10 @@ class NpmRoutes:
 
 
 def _error(status: int, message: str, exchange: Exchange) -> Response:
-    return JSONResponse({"error": message, "request_id": exchange.id}, status)
+    headers = {}
+    if status == 401:  # for which npm shows words of its own, and this beside them
+        headers["npm-notice"] = "".join(c if " " <= c <= "~" else "?" for c in message)
+    return JSONResponse({"error": message, "request_id": exchange.id}, status, headers)
 
 
 def _unscoped_routes() -> list[Route]:

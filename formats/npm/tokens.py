@@ -3,10 +3,11 @@
 Reading list: npm's lib/commands/token.js (what npm 11 sends, and how it finds a token by the
 beginning of its key); npm-profile, createToken.
 
-A key is the token's number in twelve digits: npm takes what any key begins with for that one, so
+A key is the token's number and a dash: npm takes what only one key begins with for that key, so
 none may be the beginning of another.
 """
 
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -30,7 +31,7 @@ from storage.errors import Denied, Invalid, NotFound
 TOKENS = "/-/npm/v1/tokens"
 PAGE = 100
 _DAY = 86_400
-_KEY_DIGITS = 12
+_KEY = re.compile(r"([1-9][0-9]{0,17})-?", re.ASCII)
 
 Permission = Literal["read-only", "read-write", "no-access"]
 Days = Annotated[int, msgspec.Meta(ge=1, le=36_525)]
@@ -122,8 +123,9 @@ class TokenPages:
 
     async def _id(self, call: Call, text: str) -> int:
         """Return the number of a token by its key or its text. Raises NotFound."""
-        if text.isascii() and text.isdigit() and len(text) == _KEY_DIGITS:
-            return int(text)
+        key = _KEY.fullmatch(text)
+        if key is not None:
+            return int(key[1])
         found = await self._tokens.find(text) if looks_like_token(text) else None
         if found is None or found.account_id != call.who.account_id:
             raise NotFound("you have no such token: 'npm token list' shows those you have")
@@ -193,4 +195,4 @@ def _made(made: MintedToken, wanted: Wanted, at: int) -> dict[str, Any]:
 
 
 def _key(token_id: int) -> str:
-    return f"{token_id:0{_KEY_DIGITS}}"
+    return f"{token_id}-"

@@ -101,8 +101,9 @@ def told(response: httpx.Response, status: int, *words: str) -> str:
     assert body["request_id"] == response.headers["x-request-id"]
     for word in words:
         assert word in body["error"]
-    assert ("www-authenticate" in response.headers) == (status == 401)
     said: str = body["error"]
+    assert ("www-authenticate" in response.headers) == (status == 401)
+    assert (response.headers.get("npm-notice") == said) == (status == 401)
     return said
 
 

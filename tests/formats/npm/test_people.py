@@ -68,6 +68,8 @@ async def test_whoever_is_signed_in_finds_a_user(shop: Shop) -> None:
     assert (found["name"], found["email"]) == ("reader", "")
     for name in ("nobody-here", "acme", "acme+widget", "%C3%A9"):
         told(await shop.person("stranger").get(path.format(name)), 404)
+    found = (await shop.person("reader").get(path.format("acme"))).json()
+    assert found["name"] == "acme"
     told(await shop.person().get(path.format("reader")), 401)
 
 
@@ -318,7 +320,8 @@ async def test_hidden_and_unknown_packages_are_alike(shop: Shop, path: str, name
             assert response.status_code in (401, 403, 404, 405)
             text = response.text.replace("dap", "pad")
             headers = [pair for pair in response.headers.items() if pair[0] != "content-length"]
-            seen.add((method, response.status_code, str(headers), text, tuple(ran)))
+            said = str(headers).replace("dap", "pad")
+            seen.add((method, response.status_code, said, text, tuple(ran)))
     assert len(seen) == 2
 
 
