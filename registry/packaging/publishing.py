@@ -146,7 +146,7 @@ class Publishing:
                 NewObject(file.digest, file.size, file.key),
                 await self._blobs.replaceable_key(file.digest),
             )
-            for file in made
+            for file in sorted(made, key=lambda file: file.digest)  # two of them lock in one order
         ]
         referrers = attach(push, attached)
         return _Publication(

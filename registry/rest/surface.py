@@ -174,9 +174,6 @@ class RestSurface:
             self._limits.write(who, completes=operation.need.action is Action.PUSH)
 
 
-_UNSEEN = "there is no such package, or you may not see it"
-
-
 def _repository(need: Need, who: Principal, values: Mapping[str, str]) -> RepositoryName:
     """Return the repository of the package in a path, which may name its format too.
 
@@ -188,11 +185,8 @@ def _repository(need: Need, who: Principal, values: Mapping[str, str]) -> Reposi
     owner, package = who.name if need.own else values["owner"].lower(), values["package"]
     word = values.get("package_type", "")
     if word in ("", CONTAINER):
-        repository = parse_repository(f"{owner}/{package}")
-        if word and repository.is_format_path:
-            raise NotFound(_UNSEEN)
-        return repository
+        return parse_repository(f"{owner}/{package}")
     try:
         return parse_repository(f"{owner}/{word}/{component_of(package)}")
     except NameInvalid as error:
-        raise NotFound(_UNSEEN) from error
+        raise NotFound("there is no such package, or you may not see it") from error

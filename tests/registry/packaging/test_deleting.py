@@ -120,7 +120,8 @@ async def test_the_only_version_comes_back_with_its_aliases(shelf: Shelf) -> Non
 
 
 async def test_what_comes_back_alone_gets_the_default_alias(shelf: Shelf) -> None:
-    await shelved(shelf, "1.0.0", "1.0.1")
+    await shelf.publish("1.0.0")
+    await shelf.publish("1.0.1", "latest")
     await shelf.delete("1.0.0")
     await shelf.delete("1.0.1")
     first = (await shelf.deletions())[0]

@@ -12,12 +12,13 @@ from auth.errors import NotSignedIn
 from auth.principals import Role, Visibility
 from registry.app import wire
 from registry.errors import ReservedName, VersionExists
+from registry.packaging.formats import Formats
 from storage.database import Database, Row, T, Value, Work
 from storage.digest import Digest
 from storage.errors import Conflict, Denied, Invalid, NotFound, TooLarge, Unavailable
-from storage.names import parse_repository
+from storage.names import Tag, parse_repository
 from tests.registry.client import Client
-from tests.registry.packaging.generic import BIN, facts
+from tests.registry.packaging.generic import BIN, Generic, facts
 from tests.registry.packaging.shelf import FORMATS, PAD, Shelf, document, once
 
 FIRST = {"package": "acme:pad", "version": "1.0.0"}
@@ -132,6 +133,32 @@ async def test_two_versions_do_not_share_a_tag(shelf: Shelf) -> None:
     assert set(await shelf.tags()) == {"1.0.0_a", "latest"}
     with pytest.raises(VersionExists, match=r"has the tag 1\.0\.0_a, as this one would"):
         await shelf.publish("1.0.0_a")
+
+
+class Loose(Generic):
+    """A format that takes any tag for an alias."""
+
+    def is_alias(self, tag: Tag) -> bool:
+        """Say yes."""
+        return True
+
+
+async def test_a_tag_is_a_version_s_own_or_an_alias(shelf: Shelf) -> None:
+    services, clock = shelf.world.services, shelf.world.clock
+    over = (services.database, services.store, clock, Formats([Loose()]))
+    loose = wire(shelf.world.config, *over).packaging.publishing
+
+    async def publish(version: str, alias: str) -> None:
+        said = facts({"package": "acme:pad", "version": version})
+        named = (parse_repository(PAD), "pad", said, [await shelf.file(version)])
+        await loose.publish(shelf.who, *named, [Tag(alias)])
+
+    await publish("1.0.0", "1.0.1")
+    with pytest.raises(Conflict, match=r"1\.0\.1 names another version of acme:pad"):
+        await shelf.publish("1.0.1")
+    with pytest.raises(Conflict, match=r"1\.0\.0 is version 1\.0\.0 of acme:pad, for ever"):
+        await publish("1.0.2", "1.0.0")
+    assert await shelf.versions() == ["1.0.0"]
 
 
 async def test_ten_publications_of_one_version_at_once_make_one(shelf: Shelf) -> None:
