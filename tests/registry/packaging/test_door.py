@@ -100,7 +100,7 @@ async def test_metadata_describes_and_links_a_package_like_annotations(
     await world.services.projects.create(OPERATOR, "acme/widget", Visibility.PUBLIC)
     await world.services.projects.add_source(OPERATOR, "acme/widget", url)
     said = artifact("1.0.0", description="pads\n of \u001b acme", source=url)
-    assert "'package link" not in (await push(writer, said, "")).headers.get("warning", "")
+    assert "warning" not in (await push(writer, said, "")).headers
     response = await put(writer, said, "1.0.0")
     assert "linked to the project acme/widget" in response.headers["warning"]
     (text,) = await world.rows("select description, source from package_texts")

@@ -8,10 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
+from auth.principals import Action
 from registry.errors import ManifestUnknown
-from registry.our_tags import STATE_TYPE
+from registry.manifest_push import Kept
+from registry.manifests import parse_manifest
+from registry.our_tags import STATE_TAG, STATE_TYPE
 from registry.packaging.format import State
-from registry.packaging.state_manifest import MAX_SIZE, STATES
+from registry.packaging.release_state import Moved
+from registry.packaging.state_manifest import MAX_SIZE, STATES, render_states
+from storage.digest import Digest
 from storage.errors import Conflict, Denied, Invalid
 from storage.names import parse_repository
 from tests.registry.client import OCI_MANIFEST, Client, digest_of, image_manifest, refused
@@ -54,14 +59,22 @@ async def kept(client: Client) -> list[dict[str, Any]]:
 
 
 async def put_states(
-    client: Client, states: object, tag: str = "_state", **fields: object
+    client: Client, states: object, tag: str = "_state", fields: Mapping[str, object] | None = None
 ) -> httpx.Response:
     """Push states as another registry would have made them."""
     notes = {"vnd.packhouse.package.format": "generic", STATES: json.dumps(states)}
     made = image_manifest(b"{}", artifactType=STATE_TYPE, layers=[EMPTY], annotations=notes)
-    data = json.dumps({**made, "config": EMPTY, **fields}).encode()
+    data = json.dumps({**made, "config": EMPTY, **(fields or {})}).encode()
     await push_blobs(client, b"{}")
     return await client.put_manifest(PAD, tag or digest_of(data), data, OCI_MANIFEST)
+
+
+async def live_states(world: World) -> int:
+    """How many manifests of states there are."""
+    rows = await world.rows(
+        f"select id from manifests where deleted_at is null and artifact_type = '{STATE_TYPE}'"
+    )
+    return len(rows)
 
 
 def group(*versions: str, **state: str) -> Mapping[str, object]:
@@ -102,9 +115,9 @@ async def test_what_was_said_before_is_removed_at_once(
     await shelf.publish("1.0.0")
     for text in ("a", "b", "a"):
         await set_states(shelf, v1={"deprecated": text})
-        sql = f"select deleted_at from manifests where artifact_type = '{STATE_TYPE}'"
-        assert sum(row["deleted_at"] is None for row in await world.rows(sql)) == 1
+        assert await live_states(world) == 1
     await shelf.gc()
+    sql = f"select id from manifests where artifact_type = '{STATE_TYPE}'"
     assert len(await world.rows(sql)) == 1
     assert await kept(writer) == [group("1.0.0", deprecated="a")]
 
@@ -217,6 +230,7 @@ async def test_a_copy_of_no_states_clears_them(world: World, shelf: Shelf, other
         await copy(here, there, "1.0.0")
         assert (await copy(here, there, "_state")).status_code == 201
     assert await shown(Shelf(other, shelf.who)) == {"1.0.0": ""}
+    assert await live_states(other) == 1
 
 
 async def test_states_wait_for_versions_while_others_change(world: World, shelf: Shelf) -> None:
@@ -281,7 +295,7 @@ async def test_states_that_are_none_are_refused(
 ) -> None:
     await shelf.publish("1.0.0")
     owner = world.client("owner")
-    answer = await put_states(owner, states, **fields)
+    answer = await put_states(owner, states, fields=fields)
     refused(answer, 400, "MANIFEST_INVALID", words)
     assert "_state" not in await shelf.tags()
 
@@ -291,6 +305,24 @@ async def test_states_have_no_other_tag(world: World, shelf: Shelf) -> None:
     owner = world.client("owner")
     refused(await put_states(owner, [], "beta"), 400, "MANIFEST_INVALID", "no other")
     refused(await put_states(owner, [], "_other"), 400, "MANIFEST_INVALID", "no other")
+
+
+async def test_states_are_read_again_where_a_version_came_since(world: World, shelf: Shelf) -> None:
+    await shelf.publish("1.0.0")
+    data = render_states("generic", {"1.0.0": OLD, "2.0.0": OLD})
+    manifest = parse_manifest(data, OCI_MANIFEST)
+    found = await world.services.tokens.find(world.tokens["owner"])
+    assert found is not None
+    access = await world.services.permissions.require(found, Action.PUSH, REPOSITORY)
+    admission = await shelf.packaging.door.admit(
+        found, access, manifest, Digest.of(data), data, [STATE_TAG]
+    )
+    assert admission is not None
+    await shelf.publish("2.0.0")
+    package_id = await shelf.id()
+    with pytest.raises(Moved):
+        await world.services.database.write(lambda tx: admission.record(tx, package_id, Kept(0, 0)))
+    assert await shown(shelf) == {"1.0.0": "", "2.0.0": ""}
 
 
 async def test_a_version_that_arrives_while_states_do_is_not_forgotten(
