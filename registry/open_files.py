@@ -44,7 +44,10 @@ class OpenFile:
     def _close(self) -> None:
         self._readers = 0
         try:  # in a thread: the last descriptor of a removed file gives its space back first
-            asyncio.get_running_loop().run_in_executor(None, os.close, self._descriptor)
+            loop = asyncio.get_running_loop()
+            # Soon, not now: the garbage collector may have come here from within an executor, whose
+            # locks this very thread would then wait for.
+            loop.call_soon(_close_in_thread, loop, self._descriptor)
         except RuntimeError:  # no loop, or one that ends
             os.close(self._descriptor)
 
@@ -105,6 +108,13 @@ class OpenFiles:
         kept, self._kept = self._kept, OrderedDict()
         for one in kept.values():
             one.__exit__()
+
+
+def _close_in_thread(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+    try:
+        loop.run_in_executor(None, os.close, descriptor)
+    except RuntimeError:  # a loop that ends
+        os.close(descriptor)
 
 
 def _open(path: Path) -> tuple[int, int]:

@@ -1,9 +1,12 @@
 """Files that were read a moment ago stay open, and hold nothing for long."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,3 +131,33 @@ async def test_ten_readers_at_once_leave_one_open(file: Path) -> None:
     await until(lambda: descriptors(file) == 1)
     await files.close()
     await until(lambda: descriptors(file) == 0)
+
+
+class Collecting(ThreadPoolExecutor):
+    """An executor that the garbage collector interrupts while it holds its locks."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.inside = False
+        self.reentered = False
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        self.reentered |= self.inside
+        self.inside = True
+        gc.collect()
+        self.inside = False
+        return super().submit(*args, **kwargs)
+
+
+async def test_what_the_collector_closes_waits_for_no_lock(file: Path) -> None:
+    """`submit` holds locks that its own thread waits for when it comes a second time."""
+    executor = Collecting()
+    asyncio.get_running_loop().set_default_executor(executor)
+    files = OpenFiles()
+    forgotten: list[object] = [await opened(files, file)]
+    forgotten.append(forgotten)
+    await files.close()
+    del forgotten
+    await asyncio.to_thread(lambda: None)
+    await until(lambda: descriptors(file) == 0)
+    assert not executor.reentered
