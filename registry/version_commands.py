@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from registry.api.installing import INSTALL, Instructions
 from registry.api.tags import CHANGES, HISTORY, TagChange
 from registry.api.versions import VERSIONS, PackageVersion
 from registry.api_client import Api, split_name
@@ -19,6 +20,11 @@ def add_versions(package: Any, asking: argparse.ArgumentParser) -> None:
         action.add_argument("repository", metavar=_FORM)
         action.set_defaults(ask=ask)
         action.add_argument("--json", action="store_true", help=JSON_HELP)
+    install = package.add_parser("install", parents=[asking], help="say how it is installed")
+    install.add_argument("repository", metavar=_FORM)
+    install.add_argument("--version", help="a version or tag (default: the newest)")
+    install.add_argument("--json", action="store_true", help=JSON_HELP)
+    install.set_defaults(ask=package_install)
     versions.add_argument("--deleted", action="store_true", help="those that can be restored")
     history.add_argument("--tag", help="one tag (default: all)")
 
@@ -39,6 +45,14 @@ async def package_versions(api: Api, options: argparse.Namespace) -> None:
         }
         for version in await api.all(PackageVersion, VERSIONS, *names, deleted=deleted)
     ]
+    print_rows(rows, as_json=options.json)
+
+
+async def package_install(api: Api, options: argparse.Namespace) -> None:
+    """Say what to type to install a package, for each client."""
+    names = split_name(options.repository, _FORM)
+    found = await api.get(list[Instructions], INSTALL, *names, version=options.version)
+    rows = [{"client": each.client, "line": line} for each in found for line in each.lines]
     print_rows(rows, as_json=options.json)
 
 

@@ -1,14 +1,15 @@
 """npm as the core sees it: the adapter of its packages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 from formats.npm import reading
 from formats.npm.changes import LATEST, check_message
 from formats.npm.fragments import render_fragments
-from formats.npm.names import FORMAT, parse_pair
+from formats.npm.install import install_commands
+from formats.npm.names import FORMAT, parse_name, parse_pair
 from formats.npm.versions import parse_dist_tag, tag_of
-from registry.packaging.format import PublishedVersion, State, VersionFacts
+from registry.packaging.format import InstallCommand, PublishedVersion, State, VersionFacts
 from storage.digest import quoted
 from storage.errors import Invalid, NameInvalid
 from storage.names import RepositoryName, Tag, TagInvalid
@@ -77,6 +78,10 @@ class Npm:
         if state.get(ATTESTATIONS):
             found[ATTESTATIONS] = _predicates(state[ATTESTATIONS])
         return found
+
+    def install_commands(self, package: str, version: str, site: str) -> Sequence[InstallCommand]:
+        """Return what to type for npm, pnpm, yarn and oras."""
+        return install_commands(parse_name(package), version, f"{site}/{FORMAT}")
 
     def fragments(self, version: PublishedVersion) -> Mapping[str, bytes]:
         """Return the version as it stands in the full and in the abbreviated document."""

@@ -1,9 +1,10 @@
 """A package as its documents show it, read from its rows."""
 
+import json
 from collections.abc import Sequence
 
-from formats.npm.changes import Current
-from formats.npm.fragments import ABBREVIATED, FULL
+from formats.npm.changes import LATEST, Current
+from formats.npm.fragments import ABBREVIATED, FULL, README
 from formats.npm.names import parse_name
 from formats.npm.packument import render_abbreviated, render_packument
 from formats.npm.people import People
@@ -41,6 +42,7 @@ class CurrentPackages:
             fragments=before.fragments,
             dist_tags=before.dist_tags,
             maintainers=before.maintainers,
+            readme=await self._readme(package_id, before.dist_tags.get(LATEST, "")),
         )
 
     async def abbreviated(self, package_id: int, name: str) -> bytes:
@@ -61,6 +63,10 @@ class CurrentPackages:
         if found := await self._versions.fragments(package_id, kind):
             return found
         raise NotFound(f"there is no package {parse_name(name).repository}")
+
+    async def _readme(self, package_id: int, version: str) -> str:
+        part = await self._versions.fragment(package_id, version, README)
+        return json.loads(part) if part else ""
 
     async def _maintainers(self, package_id: int, name: str) -> Sequence[str]:
         return await self._people.maintainers(package_id, parse_name(name).owner)

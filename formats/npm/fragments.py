@@ -12,10 +12,11 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from formats.npm.members import Members, join, members, write
+from formats.npm.members import Members, join, members, parse_object, write
+from formats.npm.texts import readme_of
 from registry.packaging.format import PublishedVersion, State
 
-FULL, ABBREVIATED = "full", "abbreviated"
+FULL, ABBREVIATED, README = "full", "abbreviated", "readme"
 
 PLACEHOLDER = b"https://packhouse.invalid"
 ROOT = b"https://root.packhouse.invalid"
@@ -53,10 +54,15 @@ _NONE = (b"null", b"false", b'""')
 
 
 def render_fragments(version: PublishedVersion) -> Mapping[str, bytes]:
-    """Return the full and the abbreviated version object."""
+    """Return the full and the abbreviated version object, and the readme as JSON text."""
     published = members(version.metadata.replace(_SPELLED, _ESCAPED))
     own = _own_fields(version, published)
-    return {FULL: join(_full(published, own)), ABBREVIATED: join(_abbreviated(published, own))}
+    readme = readme_of(parse_object(version.metadata, "the metadata"))
+    return {
+        FULL: join(_full(published, own)),
+        ABBREVIATED: join(_abbreviated(published, own)),
+        README: write(readme or version.computed.get(README, "")),
+    }
 
 
 def _full(published: Members, own: Members) -> Members:

@@ -1,17 +1,9 @@
 """How to install a package: lines to copy, one client each."""
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from formats.npm.names import PackageName
-
-
-@dataclass(frozen=True, slots=True)
-class InstallCommand:
-    """What to type for a client; `lines` are for a shell."""
-
-    client: str
-    lines: tuple[str, ...]
+from registry.packaging.format import InstallCommand
 
 
 def install_commands(package: PackageName, version: str, base: str) -> list[InstallCommand]:

@@ -15,16 +15,16 @@ from starlette.responses import Response
 from formats.npm.adapter import TARBALL_TYPE, Npm
 from formats.npm.attestations import BUNDLES, parse_bundle
 from formats.npm.body import PublishBody, Received
-from formats.npm.editing import Editing
+from formats.npm.editing import DOCUMENT_BYTES, Editing
 from formats.npm.json_bodies import answer
 from formats.npm.metadata import Attachment as Announced
-from formats.npm.metadata import Publication, parse_publish
+from formats.npm.metadata import Publication, access_notice, parse_publish
 from formats.npm.names import PackageName, parse_pair
 from registry.errors import TransferCut
 from registry.packaging.attachments import Attachment
 from registry.packaging.files import Files, once
 from registry.packaging.format import StoredFile, VersionFacts
-from registry.packaging.publishing import Publishing
+from registry.packaging.publishing import Published, Publishing
 from registry.packaging.surface import Call, Route
 from registry.rest.needs import PUBLISH_PACKAGE
 from storage.errors import Invalid
@@ -69,7 +69,7 @@ class Publishes:
             received = await self._receive(call, package, kept)
             if not received.attached:
                 return await self._editing.change(call, received.document, revision=None)
-            publication = parse_publish(received.document, package)
+            publication = await asyncio.to_thread(parse_publish, received.document, package)
             tarball = self._attached(received, publication)
             facts = await self._read(package, publication, tarball)
             provenance = await self._provenance(received, publication, tarball)
@@ -88,8 +88,9 @@ class Publishes:
             list(publication.dist_tags),
             [provenance.attachment] if provenance else [],
         )
-        notice = published.link.notice if published.link else ""
-        return answer({"ok": "published", "success": True}, 201, notice=notice)
+        return answer(
+            {"ok": "published", "success": True}, 201, notice=_notice(call, publication, published)
+        )
 
     async def _receive(
         self, call: Call, package: PackageName, kept: list[StoredFile]
@@ -101,7 +102,7 @@ class Publishes:
             kept.append(file)
             return file
 
-        received = await PublishBody(call.body.chunks(), keep).read()
+        received = await PublishBody(call.body.chunks(), keep, DOCUMENT_BYTES).read()
         if not call.body.complete:
             raise TransferCut("the body was cut short: publish again")
         return received
@@ -144,9 +145,18 @@ class Publishes:
             )
 
 
+def _notice(call: Call, publication: Publication, published: Published) -> str:
+    """Return what the publisher is told: of a link that was made, else of `--access`."""
+    if published.link is not None:
+        return published.link.notice
+    new = call.at.package_id is None
+    visibility = call.at.default_visibility if new else call.at.visibility
+    return access_notice(publication, visibility)
+
+
 def body_bytes(tarball_bytes: int) -> int:
     """Return how large a body may be: a tarball in base64, and a document."""
-    return tarball_bytes * 4 // 3 + 16 * 1024 * 1024
+    return tarball_bytes * 4 // 3 + DOCUMENT_BYTES
 
 
 def _file_name(attachment: str, package: PackageName) -> str:

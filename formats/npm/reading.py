@@ -16,7 +16,7 @@ from formats.npm.members import check_text, parse_object, read_object, text_in
 from formats.npm.metadata import check_version_object
 from formats.npm.names import PackageName, parse_name
 from formats.npm.tarball import Inspection, inspect
-from formats.npm.texts import text_of
+from formats.npm.texts import readme_of, text_of
 from formats.npm.versions import check_version, order_of, tag_of
 from registry.packaging.format import VersionFacts
 from storage.digest import quoted
@@ -61,6 +61,8 @@ def _computed(published: Mapping[str, Any], inspection: Inspection) -> dict[str,
     compiled = inspection.has_install_script and published.get("gypfile") is not False
     if compiled or install_scripts(published):
         found["hasInstallScript"] = True
+    if inspection.readme and not readme_of(published):  # which pnpm and yarn leave in the tarball
+        found["readme"] = inspection.readme.decode(errors="replace")
     if inspection.has_shrinkwrap:
         found["_hasShrinkwrap"] = True
     return found

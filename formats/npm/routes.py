@@ -12,12 +12,15 @@ from typing import Protocol
 from starlette.responses import JSONResponse, Response
 
 from formats.npm.names import FORMAT, parse_pair, unscoped
+from registry.errors import VersionExists
 from registry.packaging.surface import Call, Route
 from registry.paths import decode
 from registry.requests import Exchange
 from registry.rest.needs import open_because
 from storage.errors import Invalid, NotFound, PackhouseError
 from storage.names import RepositoryName
+
+_PUBLISHED_BEFORE = "You cannot publish over the previously published versions"
 
 
 class Part(Protocol):
@@ -57,7 +60,12 @@ class NpmRoutes:
         return parse_pair("@" + values["owner"], values["name"]).repository
 
     def error(self, error: PackhouseError, exchange: Exchange) -> Response:
-        """Render an error: npm shows `error` to its user."""
+        """Render an error: npm shows `error` to its user.
+
+        A version that exists is 403 in these words: tools that publish many packages go on then.
+        """
+        if isinstance(error, VersionExists):
+            return _error(403, f"{_PUBLISHED_BEFORE}: {error.message}", exchange)
         return _error(error.status, error.message, exchange)
 
     def failure(self, exchange: Exchange) -> Response:

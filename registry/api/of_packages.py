@@ -6,6 +6,7 @@ from auth.permissions import Permissions
 from auth.places import Places
 from registry.api.cleaning import CleaningApi
 from registry.api.deletions import DeletionsApi
+from registry.api.installing import InstallingApi
 from registry.api.packages import PackagesApi
 from registry.api.searching import SearchApi
 from registry.api.tags import TagsApi
@@ -72,6 +73,7 @@ def package_operations(services: Services) -> list[Operation]:
         TagsApi(packages, Tagging(database, services.manifests), deletion),
         DeletionsApi(packages, restoration),
         SearchApi(Search(database, services.permissions)),
+        InstallingApi(packages, services.packaging.formats, services.packaging.versions),
         CleaningApi(Explainer(database, retention), preview),
     ]
     return [operation for part in parts for operation in part.operations()]

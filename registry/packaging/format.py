@@ -74,6 +74,14 @@ class PublishedVersion:
     publisher: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class InstallCommand:
+    """What to type for a client; `lines` are for a shell."""
+
+    client: str
+    lines: tuple[str, ...]
+
+
 class Format(Protocol):
     """An adapter, as the core sees it. Every method is pure."""
 
@@ -119,3 +127,9 @@ class Format(Protocol):
 
     def fragments(self, version: PublishedVersion) -> Mapping[str, bytes]:
         """Return the version's part of each kind of document about its package."""
+
+    def install_commands(self, package: str, version: str, site: str) -> Sequence[InstallCommand]:
+        """Return how each client installs a version; `site` is this server's URL.
+
+        Names and versions were parsed before, and hold nothing that a shell reads.
+        """

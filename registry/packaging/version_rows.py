@@ -43,6 +43,11 @@ select v.name, v.published_at, f.bytes from package_versions v {_LIVE}
   join version_fragments f on f.version_id = v.id and f.kind = $2
 where v.package_id = $1 order by v.published_at, v.id
 """
+FIND_FRAGMENT = f"""
+select f.bytes from package_versions v {_LIVE}
+  join version_fragments f on f.version_id = v.id and f.kind = $3
+where v.package_id = $1 and v.name = $2
+"""
 LIST_ALIASES = f"""
 select t.name as alias, v.name from tags t
   join package_versions v on v.manifest_id = t.manifest_id {_LIVE}
@@ -122,6 +127,11 @@ class VersionRows:
         """Return the parts of one kind of document, oldest version first."""
         rows = await self._database.fetch(LIST_FRAGMENTS, package_id, kind)
         return [Fragment(row["name"], row["published_at"], row["bytes"]) for row in rows]
+
+    async def fragment(self, package_id: int, version: str, kind: str) -> bytes | None:
+        """Return one live version's part of a kind of document."""
+        row = await self._database.fetch_one(FIND_FRAGMENT, package_id, version, kind)
+        return None if row is None else bytes(row["bytes"])
 
     async def aliases(self, package_id: int) -> dict[str, str]:
         """Return the tags that are no version's own, in order, each with the version it names."""

@@ -74,6 +74,7 @@ COMMANDS: Sequence[tuple[str, str]] = [
     ("GET projects/{owner}/{project}/tokens", "token list --project acme/widget"),
     ("GET packages", "package list"),
     ("GET packages/{owner}/{package}", "package show acme/app"),
+    ("GET packages/{owner}/{package}/install", "package install acme/app"),
     ("GET packages/{owner}/{package}/aliases", "package show acme/app"),
     ("GET packages/{owner}/{package}/tags", "package show acme/app"),
     ("PATCH packages/{owner}/{package}", "package link acme/app acme/widget"),

@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from registry.package_texts import PackageText
-from registry.packaging.format import Order, PublishedVersion, State, VersionFacts
+from registry.packaging.format import (
+    InstallCommand,
+    Order,
+    PublishedVersion,
+    State,
+    VersionFacts,
+)
 from storage.errors import Invalid, NameInvalid
 from storage.names import RepositoryName, Tag
 
@@ -34,6 +40,10 @@ class Generic:
         if len(repository.rest) != 2 or not _NAME.fullmatch(name):
             raise NameInvalid(f"{repository} is not owner/generic/name")
         return f"{repository.owner}:{name}"
+
+    def install_commands(self, package: str, version: str, site: str) -> list[InstallCommand]:
+        """Return what no client of this format exists for."""
+        return [InstallCommand("generic", (f"generic get {site} {package} {version}",))]
 
     def media_type(self, file_name: str) -> str:
         """Return the one media type."""
