@@ -11,8 +11,8 @@ from auth.principals import Principal
 from registry.errors import ManifestInvalid
 from registry.manifest_push import Kept, point
 from registry.package_texts import PackageText, tidied
+from registry.packaging.entry import exists, insert_version
 from registry.packaging.format import Format, State, StoredFile, VersionFacts
-from registry.packaging.publishing import exists, insert_version
 from registry.packaging.release_state import (
     LIST_VERSIONS,
     Change,

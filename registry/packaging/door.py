@@ -32,10 +32,10 @@ from registry.packaging.arrivals import (
     read_arrival,
 )
 from registry.packaging.artifact import NAME
+from registry.packaging.entry import published
 from registry.packaging.files import Files
 from registry.packaging.format import Format, StoredFile, VersionFacts
 from registry.packaging.formats import Formats
-from registry.packaging.publishing import published
 from registry.packaging.release_state import ReleaseStates
 from registry.packaging.single_flight import SingleFlight
 from registry.packaging.state_manifest import read_states

@@ -8,12 +8,11 @@ version once had takes no other bytes, and is never published twice.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from auth.permissions import Access, Permissions
+from auth.permissions import Permissions
 from auth.principals import Action, Principal
 from registry.blobs import Blobs, NewObject, keep
-from registry.errors import VersionExists
 from registry.linking import Link, Linking
 from registry.manifest_bytes import encode
 from registry.manifest_push import Push
@@ -21,28 +20,15 @@ from registry.manifests import OCI_MANIFEST, Manifest, parse_manifest
 from registry.package_texts import text_of
 from registry.packaging.artifact import render_manifest
 from registry.packaging.attachments import Attachment, attach
+from registry.packaging.entry import exists, insert_version, published
 from registry.packaging.files import Files, once
-from registry.packaging.format import (
-    Format,
-    PublishedVersion,
-    State,
-    StoredFile,
-    VersionFacts,
-)
+from registry.packaging.format import Format, PublishedVersion, StoredFile, VersionFacts
 from registry.packaging.formats import Formats
-from registry.packaging.release_state import state_of
 from registry.packaging.state_manifest import EMPTY, EMPTY_TYPE
-from registry.packaging.version_rows import (
-    ATTACH_VERSION,
-    FIND_NAMED,
-    FIND_TAG_NAMED,
-    insert_row,
-    to_json,
-    write_facts,
-)
+from registry.packaging.version_rows import FIND_NAMED, FIND_TAG_NAMED
 from registry.repositories import record, touch
 from storage.clock import Clock
-from storage.database import Database, Row, Transaction
+from storage.database import Database, Transaction
 from storage.digest import Digest
 from storage.errors import Conflict, Invalid, PackhouseError, Unavailable
 from storage.names import RepositoryName, Tag
@@ -225,77 +211,6 @@ class _Publication:
         if default and await tx.fetch_one(FIND_TAG_NAMED, package_id, default) is None:
             aliases.append(Tag(default))
         return list(dict.fromkeys(aliases))
-
-
-async def insert_version(
-    tx: Transaction,
-    who: Principal,
-    package_id: int,
-    manifest_id: int,
-    digest: Digest,
-    adapter: Format,
-    package: str,
-    facts: VersionFacts,
-    files: Sequence[StoredFile],
-    at: int,
-    parts: Mapping[str, bytes] | None = None,
-) -> None:
-    """Write a version of the package called `package`, whose manifest was kept.
-
-    One that is back with the bytes it had stays as it was. `parts` are its fragments without a
-    state, where they were rendered before. Raises VersionExists for other bytes.
-    """
-    row = await tx.fetch_one(FIND_NAMED, package_id, facts.version, adapter.tag(facts.version))
-    if row is not None and (row["name"], row["digest"]) != (facts.version, digest):
-        raise VersionExists(f"{package} {row['name']} has other bytes: {row['digest']}")
-    if row is not None and row["manifest_id"] is not None:
-        return
-    state = await state_of(tx, package_id, facts.version)
-    if row is None:
-        by, tag = who.account_id or None, adapter.tag(facts.version)
-        version_id = await insert_row(
-            tx, package_id, facts, tag, manifest_id, digest, state, at, by
-        )
-    else:
-        version_id = row["id"]
-        await tx.execute(
-            ATTACH_VERSION, version_id, manifest_id, to_json(facts.computed), to_json(state)
-        )
-    if parts is None or state:
-        parts = adapter.fragments(published(package, facts, files, state, at, who))
-    await write_facts(tx, version_id, files, parts)
-
-
-def published(
-    package: str,
-    facts: VersionFacts,
-    files: Sequence[StoredFile],
-    state: State,
-    at: int,
-    who: Principal,
-) -> PublishedVersion:
-    """Return what the fragments of a version are rendered from."""
-    kept = [replace(file, key="") for file in files]
-    named = (package, facts.version, facts.metadata, facts.computed)
-    return PublishedVersion(*named, kept, state, at, who.name if who.account_id else "")
-
-
-def exists(row: Row, access: Access, package: str, version: str) -> VersionExists:
-    """Return the answer for a version that is there, or was; `row` is of FIND_NAMED."""
-    detail = {"version": row["name"], "digest": row["digest"]}
-    if row["name"] != version:
-        said = f"version {row['name']} of {package} has the tag {row['tag']}, as this one would"
-    elif row["manifest_id"] is not None and row["deleted_at"] is None:
-        said = f"{package} {version} is published, and a version never changes"
-    elif row["deletion_id"] is not None and row["deleted_at"]:
-        said = (
-            f"{package} {version} was deleted, and takes no other bytes: restore it with "
-            f"'packhouse package restore {access.repository} --digest {row['digest']}'"
-        )
-        return VersionExists(f"{said}, or publish another version", detail=detail)
-    else:
-        said = f"{package} {version} was deleted for good, and its name is never used again"
-    return VersionExists(f"{said}: publish another version", detail=detail)
 
 
 def _check(adapter: Format, version: str, tags: _Tags, files: Sequence[StoredFile]) -> None:
