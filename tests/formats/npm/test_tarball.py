@@ -190,6 +190,8 @@ def test_names_that_lead_out_or_are_read_in_two_ways_are_refused(name: str, way:
         ([entry("././@LongLink", b"p/b", b"L"), pax({"path": "p/c"}), entry("p/a", b"")], "two n"),
         ([pax({"path": "package/a"})], "cut short"),
         ([entry("PaxHeader", b"12 path=a", b"x"), entry("p/a", b"")], "cannot be read"),
+        ([entry("PaxHeader", b"8 path=a", b"x"), entry("p/a", b"")], "cannot be read"),
+        ([entry("PaxHeader", b"7 path\n", b"x"), entry("p/a", b"")], "cannot be read"),
         ([entry("PaxHeader", b"-5 path=a\n", b"x"), entry("p/a", b"")], "cannot be read"),
         ([entry("PaxHeader", b"999999 path=a\n", b"x"), entry("p/a", b"")], "cannot be read"),
         ([entry("PaxHeader", b"12 path=a\n" * 2, b"x"), entry("p/a", b"")], "cannot be read"),
