@@ -144,7 +144,9 @@ class Audit:
             line = _refused(exchange)
             if line is not None:
                 self._tally.add(line, exchange.id)
-        elif exchange.account and _DOORS.get(exchange.route) == exchange.status:
+        elif exchange.account and (
+            exchange.signed_in or _DOORS.get(exchange.route) == exchange.status
+        ):
             line = Line("sign-in", "done", exchange.account, 0, "", "", exchange.client)
             self._tally.add(line, exchange.id)
 
@@ -205,7 +207,7 @@ def _refused(exchange: Exchange) -> Line | None:
     if exchange.route.startswith("/api/"):
         kind, (owner, repository) = "api", _asked(exchange)
     else:
-        kind, (owner, repository) = _KINDS.get(exchange.method, "push"), _target(exchange.path)
+        kind, (owner, repository) = _KINDS.get(exchange.method, "push"), _target(exchange)
     result = "denied" if exchange.status == 403 else "not signed in"
     if exchange.account:
         who = (exchange.account, exchange.token_id)
@@ -213,9 +215,11 @@ def _refused(exchange: Exchange) -> Line | None:
     return Line(kind, result, "", 0, owner, "", network(exchange.client)) if owner else None
 
 
-def _target(path: str) -> tuple[str, str]:
-    """Return owner and repository of a path under /v2; "" where it names none."""
-    parts = path.split("/")
+def _target(exchange: Exchange) -> tuple[str, str]:
+    """Return owner and repository of a path under /v2 or of a package; "" where it names none."""
+    if exchange.package:
+        return _name(exchange.package.partition("/")[0]), exchange.package
+    parts = exchange.path.split("/")
     ends = [n for n, part in enumerate(parts) if n > 3 and part in _KEYWORDS]
     owner = _name(parts[2]) if ends and parts[1] == "v2" else ""
     return (owner, "/".join(parts[2 : ends[-1]])) if owner else ("", "")

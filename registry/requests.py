@@ -44,6 +44,10 @@ class Exchange:
     token_id: int = 0
     claimed: str = ""
     """The user name that came with a password."""
+    signed_in: bool = False
+    """Whether a password that was sent in the body was right."""
+    package: str = ""
+    """The repository of the package that the path names, below a package format's door."""
     status: int = 0
     received: int = 0
     sent: int = 0

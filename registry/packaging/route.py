@@ -92,6 +92,7 @@ class Call:
         Limits count the call as his.
         """
         self.state["account"], self.state["token"] = who.name, who.token_id
+        self.exchange.signed_in = True
         return replace(who, address=self.client, request_id=self.exchange.id)
 
     async def read(self, most: int) -> bytes:

@@ -186,6 +186,7 @@ class FormatSurface:
         if asked.mount.asks and who.anonymous and need.on is not On.NOTHING:
             raise NotSignedIn("sign in with a token: this address always asks for one")
         named = self._adapter.repository(asked.values) if need.on is On.PACKAGE else None
+        asked.exchange.package = "" if named is None else str(named)
         try:
             return await self._serve(asked, who, named)
         except (NameUnknown, NotSignedIn) as error:

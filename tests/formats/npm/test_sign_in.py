@@ -243,3 +243,27 @@ async def test_a_token_that_is_ended_is_in_no_line(
     assert PASSWORD not in lines
     audit = await shop.world.rows("select kind, subject, detail from audit")
     assert token[4:] not in str([dict(row) for row in audit])
+
+
+async def test_the_audit_knows_who_signed_in_and_who_was_refused(shop: Shop) -> None:
+    await couch(shop.person())
+    await couch(shop.person(), password="not my password")
+    await shop.publish("@acme/pad")
+    body = {"access": "public"}
+    await shop.person("stranger").post("/npm/-/package/@acme%2fpad/access", json=body)
+    await shop.person().get("/npm/-/package/@acme%2fpad/visibility")
+    await shop.world.services.audit.flush()
+    rows = await shop.world.rows(
+        "select x.kind, x.result, a.name, x.subject, o.name as owner from audit x "
+        "left join accounts a on a.id = x.account_id left join accounts o on o.id = x.owner_id "
+        "where x.result <> 'done' or x.kind = 'sign-in' order by x.kind, x.result, a.name"
+    )
+    found = {
+        tuple(row[key] for key in ("kind", "result", "name", "subject", "owner")) for row in rows
+    }
+    assert found == {
+        ("sign-in", "done", "writer", "", "writer"),
+        ("sign-in", "failed", "writer", "", "writer"),
+        ("push", "denied", "stranger", "acme/npm/pad", "acme"),
+        ("pull", "not signed in", None, "", "acme"),
+    }
