@@ -58,7 +58,11 @@ select v.name, v.tag from manifests m join manifest_contents c on c.id = m.conte
 where m.repository_id = $1 and m.deleted_at is null and c.digest = $2
 """
 
+READERS = 2
+"""Versions that adapters read at once: threads are few, and a large archive takes long."""
+
 _PIECE = 1024 * 1024
+_PIECES = 16
 
 
 class Door:
@@ -77,6 +81,7 @@ class Door:
         self._formats = formats
         self._states = states
         self._clock = clock
+        self._adapters = asyncio.Semaphore(READERS)
         self._reading: SingleFlight[tuple[VersionFacts, Sequence[StoredFile]]] = SingleFlight()
 
     async def admit(
@@ -187,9 +192,10 @@ class Door:
                 name: await stack.enter_async_context(self._files.opened(keys[layer.digest]))
                 for name, layer in arrival.files.items()
             }
-            stored = await asyncio.to_thread(_hash, arrival.files, opened)
+            stored = await _hash(arrival.files, opened)
             try:
-                facts = await asyncio.to_thread(adapter.read, package, metadata, opened)
+                async with self._adapters:
+                    facts = await asyncio.to_thread(adapter.read, package, metadata, opened)
                 adapter.tag(facts.version)
             except Invalid as error:
                 raise ManifestInvalid(error.message) from error
@@ -235,16 +241,27 @@ def _check_attachment(
         )
 
 
-def _hash(layers: Mapping[str, Descriptor], opened: Mapping[str, BinaryIO]) -> Sequence[StoredFile]:
+async def _hash(
+    layers: Mapping[str, Descriptor], opened: Mapping[str, BinaryIO]
+) -> Sequence[StoredFile]:
     """Read each file once through the hashes that package clients know."""
     found = []
     for name, layer in layers.items():
         running = [hashlib.new(word) for word in ("md5", "sha1", "sha512")]
-        file = opened[name]
-        while piece := file.read(_PIECE):
-            for each in running:
-                each.update(piece)
-        file.seek(0)
+        while await asyncio.to_thread(_update, running, opened[name]):
+            pass  # a large file shares the threads with everybody else
         hashes = [each.hexdigest() for each in running]
         found.append(StoredFile(name, layer.media_type, layer.digest, layer.size, *hashes))
     return found
+
+
+def _update(running: Sequence["hashlib._Hash"], file: BinaryIO) -> bool:
+    """Hash some more of a file; False at its end, where it is wound back."""
+    for _ in range(_PIECES):
+        piece = file.read(_PIECE)
+        if not piece:
+            file.seek(0)
+            return False
+        for each in running:
+            each.update(piece)
+    return True
