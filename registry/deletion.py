@@ -71,6 +71,11 @@ LIST_TAGS_OF = """
 select t.name, t.manifest_id from tags t
 where t.manifest_id in (select cast(value as bigint) from json_each(cast($1 as text)))
 """
+FIND_LEFT = """
+select v.id from package_versions v join manifests m on m.id = v.manifest_id
+where v.package_id = $1 and m.deleted_at is null
+  and m.id not in (select cast(value as bigint) from json_each(cast($2 as text))) limit 1
+"""
 INSERT_DELETION = """
 insert into deletions (repository_id, reason, deleted_by, deleted_at) values ($1, $2, $3, $4)
 returning id
@@ -161,8 +166,11 @@ class Deletion:
         await _refuse_child(self._database, row["id"], digest)
         hidden = await removal.closure(self._database, row["id"])
         digests = await self._database.fetch(LIST_DIGESTS, _json(hidden))
-        tags = await self._database.fetch(LIST_TAGS_OF, _json(hidden))
-        return Plan(sorted(row["digest"] for row in digests), sorted(row["name"] for row in tags))
+        rows = await self._database.fetch(LIST_TAGS_OF, _json(hidden))
+        tags = {row["name"] for row in rows}
+        if await self._database.fetch_one(FIND_LEFT, removal.repository_id, _json(hidden)):
+            tags.discard(removal.default_alias)  # it moves there
+        return Plan(sorted(row["digest"] for row in digests), sorted(tags))
 
     async def _removal(self, who: Principal, access: Access, reference: Digest | Tag) -> "_Removal":
         if access.package_id is None:

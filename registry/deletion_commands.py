@@ -37,7 +37,7 @@ def add_deletions(package: Any, asking: argparse.ArgumentParser) -> None:
         )
     part = delete.add_mutually_exclusive_group()
     part.add_argument("--digest", help="one manifest, with its children and referrers")
-    part.add_argument("--tag", help="one tag, and nothing else")
+    part.add_argument("--tag", help="one tag alone; the own tag of a version takes that along")
     delete.add_argument("--dry-run", action="store_true", help="say what --digest would delete")
     number = "its number in 'package deletions'"
     which = restore.add_mutually_exclusive_group()

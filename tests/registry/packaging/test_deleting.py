@@ -7,7 +7,7 @@ import pytest
 from auth.principals import Role
 from registry.errors import ManifestUnknown, VersionExists
 from registry.packaging.version_rows import LIST_FRAGMENTS
-from storage.errors import Denied, NotAllowed
+from storage.errors import Denied
 from storage.names import parse_repository, parse_tag
 from tests.registry.client import Client
 from tests.registry.packaging.shelf import PAD, Shelf
@@ -254,16 +254,26 @@ async def test_a_document_shows_live_versions_alone_while_a_package_goes(shelf: 
     assert [row["name"] for row in rows] == ["1.0.1"]
 
 
+async def test_a_plan_says_which_tags_would_go(shelf: Shelf) -> None:
+    await shelf.publish("1.0.0", "beta")
+    plan, digest = shelf.world.services.deletion.plan, await shelf.digest("1.0.0")
+    assert (await plan(shelf.who, REPOSITORY, digest)).tags == ["1.0.0", "beta", "latest"]
+    await shelf.publish("1.0.1")
+    assert (await plan(shelf.who, REPOSITORY, digest)).tags == ["1.0.0", "beta"]
+
+
 async def test_referrers_go_with_their_version_and_come_back(shelf: Shelf, writer: Client) -> None:
     await shelved(shelf, "1.0.0", "1.0.1")
-    with pytest.raises(NotAllowed):
-        await shelf.world.services.deletion.delete_tag(shelf.who, REPOSITORY, parse_tag("latest"))
-    plan = await shelf.world.services.deletion.plan(
-        shelf.who, REPOSITORY, await shelf.digest("1.0.1")
-    )
-    assert plan.tags == ["1.0.1"]
-    assert (await writer.get(f"/v2/{PAD}/tags/list")).json()["tags"] == [
-        "1.0.0",
-        "1.0.1",
-        "latest",
-    ]
+    digest = await shelf.digest("1.0.0")
+    pulled = await writer.get(f"/v2/{PAD}/manifests/1.0.0")
+    subject = {
+        "mediaType": pulled.headers["content-type"],
+        "digest": digest,
+        "size": len(pulled.content),
+    }
+    await writer.push_artifact(PAD, "", "application/x-sign", subject=subject)
+    await shelf.delete("1.0.0")
+    assert (await writer.get(f"/v2/{PAD}/referrers/{digest}")).json()["manifests"] == []
+    await shelf.restore()
+    (found,) = (await writer.get(f"/v2/{PAD}/referrers/{digest}")).json()["manifests"]
+    assert found["artifactType"] == "application/x-sign"
