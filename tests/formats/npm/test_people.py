@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from auth.accounts import OWNER, PROJECT
+from auth.accounts import OWNER, PACKAGE, PROJECT
 from auth.audit import OPERATOR
 from auth.organizations import GroupRole
 from auth.principals import Role, Scope, Visibility
@@ -86,6 +86,17 @@ async def test_maintainers_are_the_owner_and_who_administers_the_package(shop: S
     assert await maintainers(shop) == ["acme", "reader"]
     with pytest.raises(PackhouseError, match="may not"):
         await set_maintainers(shop, "stranger", "acme", "stranger")
+
+
+async def test_what_teams_may_is_neither_shown_nor_taken(shop: Shop) -> None:
+    accounts, pad = shop.world.services.accounts, (await row_of_pad(shop))["id"]
+    await accounts.grant(OPERATOR, PACKAGE, pad, "acme/core", Role.ADMIN)
+    await accounts.grant(OPERATOR, PACKAGE, pad, "stranger", Role.WRITE)
+    assert await maintainers(shop) == ["acme"]
+    await set_maintainers(shop, "owner", "acme", "reader")
+    await set_maintainers(shop, "owner", "acme")
+    kept = {row["name"]: row["role"] for row in await accounts.grants(PACKAGE, pad)}
+    assert kept == {"acme/core": Role.ADMIN, "stranger": Role.WRITE}
 
 
 async def test_a_package_has_other_documents_once_its_maintainers_change(shop: Shop) -> None:
