@@ -1,7 +1,6 @@
 """Homes of people who use npm's clients: configured for a registry, with packages of their own."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,41 +31,44 @@ class Client:
     """A client of npm's protocol, and its words for what all of them do."""
 
     name: str
-    publish: Sequence[str]
-    add: Sequence[str]
-    again: Sequence[str]
+    publish: tuple[str, ...]
+    add: tuple[str, ...]
+    again: tuple[str, ...]
     lock: str
-    first: Sequence[str] = ()
+    first: tuple[str, ...] = ()
     """What it wants before it publishes."""
 
     def __str__(self) -> str:
         return self.name
 
 
-NPM = Client("npm", ["publish"], ["install"], ["ci"], "package-lock.json")
+NPM = Client("npm", ("publish",), ("install",), ("ci",), "package-lock.json")
 PNPM = Client(
     "pnpm",
-    ["publish", "--no-git-checks"],
-    ["add"],
-    ["install", "--frozen-lockfile"],
+    ("publish", "--no-git-checks"),
+    ("add",),
+    ("install", "--frozen-lockfile"),
     "pnpm-lock.yaml",
 )
 YARN = Client(
     "yarn",
-    ["publish", "--non-interactive"],
-    ["add", "--non-interactive"],
-    ["install", "--frozen-lockfile", "--non-interactive"],
+    ("publish", "--non-interactive"),
+    ("add", "--non-interactive"),
+    ("install", "--frozen-lockfile", "--non-interactive"),
     "yarn.lock",
 )
 BERRY = Client(
     "berry",
-    ["npm", "publish"],
-    ["add"],
-    ["install", "--immutable"],
+    ("npm", "publish"),
+    ("add",),
+    ("install", "--immutable"),
     "yarn.lock",
-    ["install"],
+    ("install",),
 )
 CLIENTS = (NPM, PNPM, YARN, BERRY)
+
+OF_THEIR_OWN = {"pnpm": "401 Unauthorized", "berry": "Invalid authentication"}
+"""What clients say to a 401 who do not show the registry's words."""
 
 
 def home(
