@@ -13,13 +13,8 @@ from registry.manifest_push import Kept, point
 from registry.package_texts import PackageText, tidied
 from registry.packaging.entry import exists, insert_version
 from registry.packaging.format import Format, State, StoredFile, VersionFacts
-from registry.packaging.release_state import (
-    LIST_VERSIONS,
-    Change,
-    Moved,
-    apply,
-    remove_replaced,
-)
+from registry.packaging.release_state import LIST_VERSIONS, remove_replaced
+from registry.packaging.state_changes import Change, Moved, apply
 from registry.packaging.version_rows import FIND_NAMED, FIND_TAG_NAMED, to_json
 from registry.repositories import record
 from storage.database import Transaction

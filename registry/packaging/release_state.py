@@ -15,25 +15,24 @@ from auth.permissions import Access, Permissions
 from auth.principals import Action, Principal
 from registry.blobs import Blobs, NewObject, keep
 from registry.errors import ManifestUnknown
-from registry.linking import FIND_CONFIG
 from registry.manifest_bytes import decode, encode
 from registry.manifest_push import Push, point
 from registry.manifests import OCI_MANIFEST, Manifest, parse_manifest
 from registry.our_tags import STATE_TAG, STATE_TYPE
-from registry.packaging.arrivals import MAX_METADATA
 from registry.packaging.files import Files, once
-from registry.packaging.format import Format, PublishedVersion, State
+from registry.packaging.format import Format, State
 from registry.packaging.formats import Formats
+from registry.packaging.state_changes import FIND_WHOLE, Change, Moved, Rendering, apply
 from registry.packaging.state_manifest import (
     EMPTY,
     EMPTY_TYPE,
     kept_states,
     render_states,
 )
-from registry.packaging.version_rows import LIST_FILES, stored_file, to_json, write_fragments
-from registry.repositories import lock, record
+from registry.packaging.version_rows import to_json
+from registry.repositories import lock
 from storage.clock import Clock
-from storage.database import Database, Row, Transaction
+from storage.database import Database, Transaction
 from storage.digest import Digest
 from storage.errors import Unavailable
 from storage.names import RepositoryName
@@ -55,26 +54,11 @@ select m.id, c.digest, c.encoding, c.bytes from tags t
   join manifest_contents c on c.id = m.content_id
 where t.repository_id = $1 and t.name = $2
 """
-FIND_WHOLE = """
-select v.id, v.name, v.facts, v.state, v.manifest_id, v.published_at, m.deleted_at,
-  p.name as package, a.name as publisher, c.encoding, c.bytes
-from package_versions v join packages p on p.id = v.package_id
-  join manifests m on m.id = v.manifest_id join manifest_contents c on c.id = m.content_id
-  left join accounts a on a.id = v.published_by
-where v.package_id = $1 and v.name = $2
-"""
-SET_STATE = """
-update package_versions set state = $3 where id = $1 and state = $2 and manifest_id = $4
-"""
 REMOVE_REPLACED = """
 update manifests set deleted_at = $4, deletion_id = null
 where repository_id = $1 and artifact_type = $2 and id <> $3 and deleted_at is null
   and not exists (select 1 from tags t where t.manifest_id = manifests.id)
 """
-
-
-class Moved(Exception):
-    """Others changed the package between reading and writing: what was prepared is void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +67,6 @@ class Picture:
 
     states: tuple[tuple[str, str], ...]
     digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A version's new state, with its parts of documents."""
-
-    version_id: int
-    version: str
-    manifest_id: int
-    before: str
-    after: str
-    parts: Mapping[str, bytes]
 
 
 class ReleaseStates:
@@ -111,6 +83,7 @@ class ReleaseStates:
     ) -> None:
         self._database = database
         self._files = files
+        self._rendering = Rendering(database, files)
         self._blobs = blobs
         self._permissions = permissions
         self._formats = formats
@@ -151,7 +124,7 @@ class ReleaseStates:
                 continue
             row = await self._database.fetch_one(FIND_WHOLE, package_id, version["name"])
             if row is not None:
-                found.append(await self._change(access, package_id, adapter, row, state))
+                found.append(await self._rendering.change(access, package_id, adapter, row, state))
         return found
 
     async def _set(
@@ -163,20 +136,20 @@ class ReleaseStates:
         states: Mapping[str, State],
     ) -> None:
         picture = await picture_of(self._database, package_id)
-        changes = []
+        changes, render = [], self._rendering.change
         for version, state in states.items():
             row = await self._database.fetch_one(FIND_WHOLE, package_id, version)
             if row is None or row["deleted_at"] is not None:
                 raise ManifestUnknown(f"{access.repository} has no version {version[:100]!a}")
             if row["state"] != to_json(state):
-                changes.append(await self._change(access, package_id, adapter, row, state))
+                changes.append(await render(access, package_id, adapter, row, state))
         if not changes:
             return
         merged = await self._merged(package_id, picture, states)
         push = await asyncio.to_thread(_push, who, access, adapter, merged, self._clock())
+        replaced = await self._blobs.replaceable_key(Digest.of(EMPTY))
         empty = await self._files.add("empty", EMPTY_TYPE, once(EMPTY))
         new = NewObject(empty.digest, empty.size, empty.key)
-        replaced = await self._blobs.replaceable_key(empty.digest)
         writing = _Writing(push, package_id, picture, changes, new, replaced)
         try:
             await self._database.write(writing.run)
@@ -199,36 +172,6 @@ class ReleaseStates:
         }
         kept = {version: json.loads(state) for version, state in picture.states}
         return {**waiting, **kept, **states}
-
-    async def _change(
-        self, access: Access, package_id: int, adapter: Format, row: Row, state: State
-    ) -> Change:
-        """Render a version's parts of documents with another state."""
-        metadata = await self._metadata(access, package_id, row)
-        files = await self._database.fetch(LIST_FILES, row["id"])
-        version = PublishedVersion(
-            package=adapter.package_name(access.repository, row["package"]),
-            version=row["name"],
-            metadata=metadata,
-            computed=json.loads(row["facts"]),
-            files=[stored_file(file) for file in files],
-            state=state,
-            published_at=row["published_at"],
-            publisher=row["publisher"] or "",
-        )
-        parts = await asyncio.to_thread(adapter.fragments, version)
-        before, after = row["state"], to_json(state)
-        return Change(row["id"], row["name"], row["manifest_id"], before, after, parts)
-
-    async def _metadata(self, access: Access, package_id: int, row: Row) -> bytes:
-        digest = json.loads(decode(row))["config"]["digest"]
-        config = await self._database.fetch_one(FIND_CONFIG, package_id, digest)
-        if config is None:
-            raise ManifestUnknown(
-                f"the metadata of {access.repository} {row['name']} is damaged: an administrator "
-                "of this server finds out more with 'packhouse fsck'"
-            )
-        return await self._files.bytes_of(config["key"], MAX_METADATA)
 
 
 async def until_still(attempt: Callable[[], Awaitable[T]]) -> T:
@@ -258,24 +201,6 @@ async def picture_of(tx: Transaction, package_id: int) -> Picture:
     held = await tx.fetch_one(FIND_STATE_MANIFEST, package_id, STATE_TAG, STATE_TYPE)
     states = tuple((row["name"], row["state"]) for row in rows)
     return Picture(states, "" if held is None else held["digest"])
-
-
-async def apply(
-    tx: Transaction,
-    who: Principal,
-    access: Access,
-    package_id: int,
-    changes: Sequence[Change],
-    at: int,
-) -> None:
-    """Write states and parts of documents. Raises Moved where a version is not as it was read."""
-    for change in changes:
-        was = (change.version_id, change.before)
-        if not await tx.execute(SET_STATE, *was, change.after, change.manifest_id):
-            raise Moved
-        await write_fragments(tx, change.version_id, change.parts)
-        said = " ".join(sorted(json.loads(change.after))) or "none"
-        await record(tx, "version.state", who, access, package_id, change.version, said, at)
 
 
 async def remove_replaced(tx: Transaction, package_id: int, manifest_id: int) -> None:
