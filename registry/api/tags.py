@@ -120,6 +120,8 @@ class TagsApi:
     async def history(self, call: Call) -> Page[TagChange]:
         """Say who moved a tag when."""
         paging, tag = call.query, parse_tag(call.values["tag"])
+        if not is_shown(call.access, tag, ""):
+            return Page([], None)
         rows = await self._packages.history(
             call.package_id, tag, paging.after or 2**62, paging.n + 1
         )
@@ -133,7 +135,8 @@ class TagsApi:
         rows = await self._packages.histories(call.package_id, tag, before, paging.n + 1)
         chosen = rows[: paging.n]
         more = f"{chosen[-1]['id']}.{chosen[-1]['name']}" if len(rows) > paging.n else None
-        return Page([_change(row) for row in chosen], more)
+        shown = [row for row in chosen if is_shown(call.access, row["name"], "")]
+        return Page([_change(row) for row in shown], more)
 
     async def _find(self, call: Call) -> Tag:
         tag = parse_tag(call.values["tag"])

@@ -195,6 +195,18 @@ async def test_states_are_shown_to_those_who_may_write(
     assert (await reader.get(f"{API}/tags/_state")).status_code == 404
 
 
+async def test_what_states_were_before_is_shown_to_the_same(
+    writer: Client, reader: Client, shelf: Shelf
+) -> None:
+    await shelf.publish("1.0.0")
+    await set_states(shelf, v1=OLD)
+    for client, seen in ((writer, {"1.0.0", "_state", "latest"}), (reader, {"1.0.0", "latest"})):
+        changes = (await client.get(f"{API}/history")).json()["items"]
+        assert {change["tag"] for change in changes} == seen
+        of_states = (await client.get(f"{API}/tags/_state/history")).json()["items"]
+        assert bool(of_states) == ("_state" in seen)
+
+
 async def test_the_states_manifest_is_no_version(writer: Client, shelf: Shelf) -> None:
     await shelf.publish("1.0.0")
     await set_states(shelf, v1=OLD)
