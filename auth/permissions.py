@@ -78,7 +78,7 @@ ACCESS = f"""
 access as (
   select o.id as owner_id, o.default_visibility, p.id as package_id,
     coalesce(p.visibility, 0) as visibility, p.deleted_at as package_deleted_at,
-    p.published_at, p.repository as package_repository,
+    p.published_at, p.revision, p.repository as package_repository,
     u.is_admin, u.disabled_at, u.password_version,
     k.id as live_token_id, k.scopes, k.expires_at, k.revoked_at, b.id as bound_project_id,
     case when {OPEN} then 1 else 0 end as is_open,
@@ -117,7 +117,8 @@ class Access:
 
     `package_id` is None for a repository that does not exist yet and may be created;
     `project_id` is the project of the token that would create it, if it is bound to one;
-    `published` whether it ever had a manifest under a tag.
+    `published` whether it ever had a manifest under a tag; `revision` grows with every change of
+    what it holds.
     """
 
     repository: RepositoryName
@@ -128,6 +129,7 @@ class Access:
     role: Role
     project_id: int | None = None
     published: bool = False
+    revision: int = 0
 
 
 def question(who: Principal, repository: RepositoryName) -> tuple[Value, ...]:
@@ -212,6 +214,7 @@ class Permissions:
             role=role,
             project_id=row["bound_project_id"],
             published=row["published_at"] is not None,
+            revision=row["revision"] or 0,
         )
 
     def check_live(self, row: Row, who: Principal) -> None:

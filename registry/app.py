@@ -44,7 +44,6 @@ from registry.github.operations import github_operations
 from registry.health import Health
 from registry.instruments import NONE, Instruments, open_tracing
 from registry.leases import Leases
-from registry.linking import Linking
 from registry.manifest_store import ManifestStore
 from registry.metrics import Meters, answer_scrapes
 from registry.oci.handlers import Handlers
@@ -145,14 +144,14 @@ def wire(
     accounts, tokens = Accounts(database, clock), Tokens(database, clock)
     keys, last_uses = SigningKeys(database, clock), LastUses(database, clock)
     permissions, bearers = Permissions(database, clock), Bearers(keys, clock, config.bearer_seconds)
-    blobs, retention = Blobs(database, store, permissions, clock), _retention(config)
+    files, blobs = OpenFiles(), Blobs(database, store, permissions, clock)
     uploading = (UploadIds(keys, clock), permissions, formats, clock, _upload_limits(config))
-    packaging, manifests = _pushing(config, database, store, blobs, permissions, formats, clock)
+    packaging = Packaging.over(config, database, store, files, blobs, permissions, formats, clock)
     return Services(
         config=config,
         database=database,
         store=store,
-        files=OpenFiles(),
+        files=files,
         accounts=accounts,
         organizations=Organizations(database, accounts, clock),
         teams=Teams(database, accounts, clock),
@@ -168,31 +167,16 @@ def wire(
         catalog=Catalog(database, permissions),
         blobs=blobs,
         uploads=Uploads(database, store, blobs, *uploading),
-        manifests=manifests,
+        manifests=packaging.manifests,
         deletion=Deletion(database, permissions, formats, clock),
         packages=Packages(database, clock),
         packaging=packaging,
-        restoration=Restoration(database, retention, formats, clock),
+        restoration=Restoration(database, _retention(config), formats, clock),
         leases=Leases(database, clock, holder()),
-        collector=Collector(store, retention, clock),
+        collector=Collector(store, _retention(config), clock),
         audit=Audit(database, clock),
         clock=clock,
     )
-
-
-def _pushing(
-    config: Config,
-    database: Database,
-    store: BlobStore,
-    blobs: Blobs,
-    permissions: Permissions,
-    formats: Formats,
-    clock: Clock,
-) -> tuple[Packaging, ManifestStore]:
-    linking = Linking(database, store, config.public_url)
-    packaging = Packaging.over(database, store, blobs, permissions, linking, formats, clock)
-    manifests = ManifestStore(database, permissions, linking, formats, packaging.door, clock)
-    return packaging, manifests
 
 
 def _upload_limits(config: Config) -> UploadLimits:

@@ -11,7 +11,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from registry.blobs import Blob
+from registry.negotiation import etag_matches
 from registry.open_files import OpenFile, OpenFiles
+from registry.ranges import ByteRange, parse_range
 from registry.zerocopy import EXTENSION
 from storage.blobs import PIECE, BlobStore
 from storage.errors import BlobMissing
@@ -59,6 +61,34 @@ class BlobResponse(Response):
             raise _damaged(blob)
         return cls(store.read(blob.key, start, stop), start, stop, status_code, headers)
 
+    @classmethod
+    async def of(
+        cls,
+        files: OpenFiles,
+        store: BlobStore,
+        blob: Blob,
+        asked: Mapping[str, str],
+        said: Mapping[str, str],
+        *,
+        head: bool = False,
+    ) -> Response:
+        """Return the answer to a request with the headers `asked`, in which `said` stand already.
+
+        It is the whole blob, one range of it, 304, or without a body for HEAD. Raises BlobMissing,
+        RangeInvalid.
+        """
+        if etag_matches(asked.get("if-none-match"), said["ETag"]):
+            return Response(status_code=304, headers=said)
+        span = _range(asked, said["ETag"], blob.size)
+        start, stop = (0, blob.size) if span is None else (span.start, span.stop)
+        headers = {**said, "Accept-Ranges": "bytes", "Content-Length": str(stop - start)}
+        if span is not None:
+            headers["Content-Range"] = span.content_range(blob.size)
+        status = 200 if span is None else 206
+        if head:
+            return Response(status_code=status, headers=headers)
+        return await cls.open(files, store, blob, start, stop, status, headers)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send headers and bytes (ASGI)."""
         del receive
@@ -87,6 +117,13 @@ class BlobResponse(Response):
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _range(asked: Mapping[str, str], etag: str, size: int) -> ByteRange | None:
+    condition = asked.get("if-range")
+    if condition is not None and condition != etag:
+        return None
+    return parse_range(asked.get("range"), size)
 
 
 async def _open(files: OpenFiles, path: Path, blob: Blob) -> OpenFile:

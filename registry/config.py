@@ -190,10 +190,7 @@ class Config:
         300, _whole(60, 86400), "seconds", "How long a bearer token of /token is good."
     )
     manifest_bytes: int = _key(
-        4 * 1024 * 1024,
-        _whole(4 * 1024 * 1024, 64 * 1024 * 1024),
-        "bytes",
-        "The largest manifest accepted.",
+        2**22, _whole(2**22, 2**26), "bytes", "The largest manifest accepted."
     )
     blob_bytes: int = _key(
         0, _whole(0, 2**62), "bytes", "The largest blob accepted; 0 means no limit."
@@ -203,6 +200,9 @@ class Config:
         _whole(2**20, 2**40),
         "bytes",
         "The largest file of a package that its own client publishes.",
+    )
+    cache_bytes: int = _key(
+        2**30, _whole(0, 2**62), "bytes", "Disk that documents about packages may take; 0: none."
     )
     uploads_per_account: int = _key(
         1000, _whole(1, 10**6), "uploads", "How many unfinished uploads an account may have."

@@ -1,6 +1,7 @@
-"""Content negotiation: whether a client takes a media type, and whether it has the bytes already.
+"""Content negotiation: whether a client takes a media type or gzip, and whether it has the bytes.
 
-Reading list: RFC 9110 sections 12.5.1 (Accept), 13.1.2 (If-None-Match), 8.8.3.2 (weak comparison).
+Reading list: RFC 9110 sections 12.5.1 (Accept), 12.5.3 (Accept-Encoding), 13.1.2 (If-None-Match),
+8.8.3.2 (weak comparison).
 
 Clients send worse than the RFC allows, so nothing here raises: what cannot be read says nothing.
 """
@@ -44,6 +45,23 @@ def _accepts(header: str, media_type: str) -> bool:
         if specificity is not None and (taken or specificity != _FOREIGN_PARAMETERS):
             verdicts.append((specificity, taken))
     return max(verdicts)[1] if verdicts else not ranges
+
+
+def takes_gzip(header: str | None) -> bool:
+    """Tell whether an Accept-Encoding header asks for gzip, by its name or by `*`."""
+    if header is None:
+        return False
+    decide = _takes_gzip if len(header) < _SHORT else _takes_gzip.__wrapped__
+    return decide(header)
+
+
+@lru_cache(_REMEMBERED)
+def _takes_gzip(header: str) -> bool:
+    codings = dict(_parsed(element) for element in _ELEMENT.findall(header))
+    for name in ("gzip", "x-gzip", "*/*"):  # as a lone * is read
+        if name in codings:
+            return not _ZERO.fullmatch(codings[name].get("q", "1"))
+    return False
 
 
 def etag_matches(header: str | None, etag: str) -> bool:

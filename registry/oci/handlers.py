@@ -14,7 +14,7 @@ from registry.manifests import OCI_INDEX
 from registry.negotiation import accepts, etag_matches
 from registry.oci.call import Call, content_headers, next_link
 from registry.open_files import OpenFiles
-from registry.ranges import ByteRange, parse_content_range, parse_range
+from registry.ranges import parse_content_range
 from registry.uploads import Uploads
 from storage.blobs import BlobStore
 from storage.digest import ALGORITHMS, Digest
@@ -44,18 +44,9 @@ class Handlers:
         find = self.blobs.find if call.head else self.blobs.locate
         blob = await find(call.who, call.repository, digest)
         headers = content_headers("application/octet-stream", digest, public=False)
-        headers["Accept-Ranges"] = "bytes"
-        if etag_matches(call.headers.get("if-none-match"), headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        span = _range(call, headers["ETag"], blob.size)
-        headers["Content-Length"] = str(blob.size if span is None else span.length)
-        if span is not None:
-            headers["Content-Range"] = span.content_range(blob.size)
-        status = 200 if span is None else 206
-        if call.head:
-            return Response(status_code=status, headers=headers)
-        start, stop = (0, blob.size) if span is None else (span.start, span.stop)
-        return await BlobResponse.open(self.files, self.store, blob, start, stop, status, headers)
+        return await BlobResponse.of(
+            self.files, self.store, blob, call.headers, headers, head=call.head
+        )
 
     async def delete_blob(self, call: Call) -> Response:
         """end-10."""
@@ -189,13 +180,6 @@ class Handlers:
             headers["OCI-Filters-Applied"] = "artifactType"
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(page.items)}
         return JSONResponse(index, headers=headers, media_type=OCI_INDEX)
-
-
-def _range(call: Call, etag: str, size: int) -> ByteRange | None:
-    condition = call.headers.get("if-range")
-    if condition is not None and condition != etag:
-        return None
-    return parse_range(call.headers.get("range"), size)
 
 
 def _content_range(call: Call) -> tuple[int, int] | None:

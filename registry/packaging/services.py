@@ -5,8 +5,13 @@ from typing import Self
 
 from auth.permissions import Permissions
 from registry.blobs import Blobs
+from registry.config import Config
 from registry.linking import Linking
+from registry.manifest_store import ManifestStore
+from registry.open_files import OpenFiles
+from registry.packaging.documents import Documents
 from registry.packaging.door import Door
+from registry.packaging.downloads import Downloads
 from registry.packaging.files import Files
 from registry.packaging.formats import Formats
 from registry.packaging.publishing import Publishing
@@ -27,21 +32,36 @@ class Packaging:
     versions: VersionRows
     states: ReleaseStates
     door: Door
+    manifests: ManifestStore
+    documents: Documents
+    downloads: Downloads
 
     @classmethod
     def over(
         cls,
+        config: Config,
         database: Database,
         store: BlobStore,
+        open_files: OpenFiles,
         blobs: Blobs,
         permissions: Permissions,
-        linking: Linking,
         formats: Formats,
         clock: Clock,
     ) -> Self:
         """Connect them."""
-        files = Files(store)
+        files, linking = Files(store), Linking(database, store, config.public_url)
         publishing = Publishing(database, files, blobs, permissions, linking, formats, clock)
         states = ReleaseStates(database, files, blobs, permissions, formats, clock)
         door = Door(database, files, formats, states, clock)
-        return cls(formats, files, publishing, VersionRows(database), states, door)
+        directory = config.directory / "cache" / "documents"
+        return cls(
+            formats=formats,
+            files=files,
+            publishing=publishing,
+            versions=VersionRows(database),
+            states=states,
+            door=door,
+            manifests=ManifestStore(database, permissions, linking, formats, door, clock),
+            documents=Documents.over(directory, config.cache_bytes, open_files, config.public_url),
+            downloads=Downloads(database, permissions, store, open_files),
+        )

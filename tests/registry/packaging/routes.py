@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from starlette.responses import JSONResponse, Response
 
+from auth.principals import Visibility
+from registry.app import Services
+from registry.packaging.documents import PLACEHOLDER, ROOT, DocumentKey, respond
 from registry.packaging.surface import Call, Route, plain_path
 from registry.requests import Exchange
 from registry.rest.needs import (
@@ -22,9 +25,16 @@ OPEN = open_because("it answers the same to everybody")
 
 
 class GenericRoutes:
-    """The adapter's side of the frame."""
+    """The adapter's side of the frame; with services it sends documents and files too."""
 
     prefix = "generic"
+
+    def __init__(self, services: Services | None = None) -> None:
+        self._services = services
+        self.size = 100
+        """Bytes of a document, about."""
+        self.rendered = 0
+        """How often one was."""
 
     def routes(self) -> Sequence[Route]:
         return [
@@ -41,6 +51,12 @@ class GenericRoutes:
             Route("POST", "/{owner}/{name}/small", self.small, PUBLISH_PACKAGE),
             Route("DELETE", "/{owner}/{name}", self.tell, DELETE_PACKAGE),
             Route("GET", "/{owner}/{name}/-/{path*}", self.tell, READ_PACKAGE),
+            Route("GET", "/{owner}/{name}/document", self.document, READ_PACKAGE),
+            Route(
+                *("GET", "/{owner}/{name}/{version}/{file}", self.file, READ_PACKAGE),
+                pull=True,
+                decides=True,
+            ),
         ]
 
     def root_routes(self) -> Sequence[Route]:
@@ -75,6 +91,37 @@ class GenericRoutes:
                 "owner": call.place.owner if call.place else None,
                 "query": dict(call.query),
             }
+        )
+
+    @property
+    def services(self) -> Services:
+        assert self._services is not None
+        return self._services
+
+    async def document(self, call: Call) -> Response:
+        """Answer with a document that tells the URL and the revision."""
+        path = f"/{call.values['owner']}/{call.values['name']}"
+        key = DocumentKey(call.package_id, "test", call.at.revision, call.base, path)
+
+        async def render() -> bytes:
+            self.rendered += 1
+            return self.text(call.at.revision)
+
+        document = await self.services.packaging.documents.get(key, render)
+        public = call.at.visibility is Visibility.PUBLIC
+        return respond(document, call.headers, "application/json", public=public)
+
+    def text(self, revision: int) -> bytes:
+        """Return a document as it is rendered."""
+        filler = b"the same again " * (self.size // 15)
+        return b'{"url": "%b/x", "root": "%b", "revision": %d, "filler": "%b"}' % (
+            *(PLACEHOLDER, ROOT),
+            *(revision, filler),
+        )
+
+    async def file(self, call: Call) -> Response:
+        return await self.services.packaging.downloads.file(
+            call, call.values["version"], call.values["file"]
         )
 
     async def publish(self, call: Call) -> Response:
