@@ -20,6 +20,7 @@ from formats.npm.access import PackageAccess
 from formats.npm.attestations import Attestations
 from formats.npm.audits import Audits
 from formats.npm.organizations import Members
+from formats.npm.password_door import PasswordDoor
 from formats.npm.people import People
 from formats.npm.profile import Profile
 from formats.npm.routes import Part
@@ -117,15 +118,17 @@ def _sign_ins(services: Services, limits: SignInLimits) -> list[Part]:
         services.places,
         clock,
     )
-    knowing = (services.authenticator, services.permissions, making, tokens)
+    authenticator, permissions = services.authenticator, services.permissions
+    door = PasswordDoor(
+        authenticator,
+        permissions,
+        limits,
+        lambda name: forget_first_login(services.config, name),
+    )
+    logins = WebLogins(database, clock)
     return [
-        SignIn(
-            *knowing,
-            WebLogins(database, clock),
-            limits,
-            lambda name: forget_first_login(services.config, name),
-        ),
-        TokenPages(*knowing, limits, clock),
+        SignIn(authenticator, permissions, making, tokens, logins, limits, door),
+        TokenPages(permissions, making, tokens, services.places, door, clock),
     ]
 
 

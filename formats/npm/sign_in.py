@@ -4,19 +4,18 @@ Reading list: npm-profile, lib/index.js (web login, couch login); npm's lib/util
 lib/commands/logout.js. A token in the path of a logout reaches no log line (registry/requests.py).
 """
 
-from collections.abc import Callable
-
 import msgspec
 from starlette.responses import Response
 
 from auth.authenticate import Authenticator
 from auth.errors import NotSignedIn
 from auth.permissions import Permissions
-from auth.principals import Principal, Scope
+from auth.principals import Scope
 from auth.token_making import TokenMaking, Wanted
 from auth.tokens import Tokens, looks_like_token
 from auth.web_logins import TOKEN_SECONDS, WebLogins
 from formats.npm.json_bodies import answer, read_json
+from formats.npm.password_door import PasswordDoor
 from registry.packaging.surface import Call, Route
 from registry.rest.needs import SIGNED_IN, open_because
 from registry.sign_in_limits import SignInLimits
@@ -58,7 +57,7 @@ class SignIn:
         tokens: Tokens,
         logins: WebLogins,
         limits: SignInLimits,
-        signed_in: Callable[[str], None],
+        door: PasswordDoor,
     ) -> None:
         self._authenticator = authenticator
         self._permissions = permissions
@@ -66,7 +65,7 @@ class SignIn:
         self._tokens = tokens
         self._logins = logins
         self._limits = limits
-        self._signed_in = signed_in
+        self._door = door
 
     def routes(self) -> list[Route]:
         """Return the routes of signing in and out."""
@@ -132,20 +131,7 @@ class SignIn:
         if looks_like_token(secret):
             await self._permissions.require_live(await self._authenticator.sign_in(name, secret))
             return secret
-        who = call.signed_in(await self._by_password(call, name, secret))
+        who = await self._door.let_in(call, name, secret)
         wanted = Wanted(f"npm login from {call.client}", LOGIN_SCOPES, TOKEN_SECONDS)
         made = await self._making.for_user(who, who.name, wanted)
-        self._signed_in(who.name)
         return made.text
-
-    async def _by_password(self, call: Call, name: str, secret: str) -> Principal:
-        try:
-            with self._limits.attempt(name, call.client):
-                who = await self._authenticator.check_password(name, secret)
-                await self._permissions.require_live(who)
-        except NotSignedIn:
-            call.exchange.claimed = name
-            self._limits.count("", call.client)
-            raise
-        self._limits.count(who.name, call.client)
-        return who

@@ -14,16 +14,16 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.responses import Response
 
-from auth.authenticate import Authenticator
 from auth.permissions import Permissions
+from auth.places import Places
 from auth.principals import Principal, Scope
 from auth.token_making import TokenMaking, Wanted
 from auth.tokens import KINDS, MintedToken, Tokens, looks_like_token
 from formats.npm.json_bodies import answer, read_json
 from formats.npm.names import parse_name
+from formats.npm.password_door import PasswordDoor
 from registry.packaging.surface import Call, Route
 from registry.rest.needs import CHANGE_USER, END_TOKEN, SIGNED_IN
-from registry.sign_in_limits import SignInLimits
 from storage.clock import Clock, rfc3339
 from storage.database import Row
 from storage.errors import Denied, Invalid, NotFound
@@ -62,18 +62,18 @@ class TokenPages:
 
     def __init__(
         self,
-        authenticator: Authenticator,
         permissions: Permissions,
         making: TokenMaking,
         tokens: Tokens,
-        limits: SignInLimits,
+        places: Places,
+        door: PasswordDoor,
         clock: Clock,
     ) -> None:
-        self._authenticator = authenticator
         self._permissions = permissions
         self._making = making
         self._tokens = tokens
-        self._limits = limits
+        self._places = places
+        self._door = door
         self._clock = clock
 
     def routes(self) -> list[Route]:
@@ -81,12 +81,15 @@ class TokenPages:
         return [
             Route("GET", TOKENS, self.list, SIGNED_IN),
             Route("POST", TOKENS, self.create, SIGNED_IN),
-            Route("DELETE", TOKENS + "/token/{token}", self.revoke, SIGNED_IN),
+            Route("DELETE", TOKENS + "/token/{token}", self.revoke, END_TOKEN),
         ]
 
     async def list(self, call: Call) -> Response:
-        """GET /-/npm/v1/tokens?after=ID: the live ones, the oldest first."""
-        await self._permissions.live(call.who, CHANGE_USER.scope)
+        """GET /-/npm/v1/tokens?after=ID: the live ones, the oldest first.
+
+        Raises Denied for a token with limits, and for one without the scope for it.
+        """
+        await self._places.require_user(call.who, CHANGE_USER.scope, call.who.name)
         after = call.number("after") or 0
         rows = await self._tokens.list(call.who.name, after, PAGE + 1, ended=False)
         shown = rows[:PAGE]
@@ -106,9 +109,7 @@ class TokenPages:
         new = await read_json(call, NewToken)
         wanted = read_wanted(new)
         await self._bound(call.who, wanted)
-        with self._limits.attempt(call.who.name, call.client):
-            found = await self._authenticator.check_password(call.who.name, new.password)
-        who = call.signed_in(found)
+        who = await self._door.let_in(call, call.who.name, new.password)
         made = await self._making.for_user(who, who.name, wanted)
         return answer(_made(made, wanted, self._clock()), 201)
 
@@ -117,7 +118,6 @@ class TokenPages:
 
         Raises NotFound, Denied without the scope to end others.
         """
-        await self._permissions.live(call.who, END_TOKEN.scope)
         await self._making.revoke(call.who, await self._id(call, call.values["token"]))
         return answer({"ok": True})
 

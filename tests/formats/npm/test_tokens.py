@@ -66,6 +66,16 @@ async def test_a_wrong_password_makes_none_and_is_counted(shop: Shop) -> None:
     assert rows == []
 
 
+async def test_tokens_that_are_made_count_as_sign_ins(world: World) -> None:
+    await world.reconfigure(tokens_per_minute=2)
+    shop = Shop(world)
+    assert (await create(shop.person("writer"))).status_code == 201
+    assert (await create(shop.person("writer"))).status_code == 201
+    told(await create(shop.person("writer")), 429, "sign-ins a minute")
+    rows = await world.rows("select id from tokens where name = 'ci'")
+    assert len(rows) == 2
+
+
 async def test_a_token_is_limited_to_packages_and_scopes(shop: Shop) -> None:
     await shop.publish("@acme/pad")
     await shop.publish("@acme/other")
@@ -119,6 +129,7 @@ async def test_no_token_makes_one_that_can_do_more(shop: Shop) -> None:
         OPERATOR, account.id, "user", "", Scope.ALL, None, limits=[(OWNER, acme.id)]
     )
     told(await create(shop.holder(limited.text)), 403, "this token is limited")
+    told(await shop.holder(limited.text).get(TOKENS), 403, "this token has limits")
 
 
 async def test_tokens_are_listed_in_pages_without_their_texts(shop: Shop) -> None:
