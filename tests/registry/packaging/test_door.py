@@ -93,6 +93,14 @@ async def test_what_arrives_is_what_its_own_client_would_have_published(
         assert [here[column] for column in columns] == [copied[column] for column in columns]
 
 
+async def test_a_large_file_is_hashed_to_its_end(world: World, writer: Client) -> None:
+    large = artifact("1.0.0", bytes(17 * 1024 * 1024))
+    assert (await push(writer, large, "1.0.0")).status_code == 201
+    (file,) = await world.rows("select md5, sha1, sha512 from version_files")
+    for word in ("md5", "sha1", "sha512"):
+        assert file[word] == hashlib.new(word, large.file).hexdigest()
+
+
 async def test_metadata_describes_and_links_a_package_like_annotations(
     world: World, writer: Client, one: Artifact
 ) -> None:
