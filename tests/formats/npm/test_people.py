@@ -279,10 +279,24 @@ async def test_a_team_lists_what_it_has_by_its_owner_and_projects(shop: Shop) ->
     assert (await owner.get(TEAM + "/package")).json() == {"@acme/pad": "write"}
     acme = await services.accounts.get("acme")
     await services.accounts.grant(OPERATOR, OWNER, acme.id, "acme/core", Role.READ)
-    assert (await owner.get(TEAM + "/package")).json() == {
-        "@acme/_old": "read",
-        "@acme/pad": "write",
-    }
+    seen = {"@acme/_old": "read", "@acme/pad": "write"}
+    assert (await owner.get(TEAM + "/package")).json() == seen
+    await services.accounts.grant(OPERATOR, PROJECT, project, "acme/core", Role.READ)
+    await services.accounts.grant(OPERATOR, OWNER, acme.id, "acme/core", Role.WRITE)
+    seen = {"@acme/_old": "write", "@acme/pad": "write"}
+    assert (await owner.get(TEAM + "/package")).json() == seen
+
+
+async def test_a_team_gives_itself_nothing(shop: Shop) -> None:
+    services, body = shop.world.services, {"package": "@acme/pad", "permissions": "read-write"}
+    for name, role in (("reader", GroupRole.MEMBER), ("writer", GroupRole.MAINTAINER)):
+        await services.organizations.add(OPERATOR, "acme", name, owner=False)
+        await services.teams.add(OPERATOR, "acme/core", name, role)
+        assert (await shop.person(name).get(TEAM + "/package")).json() == {}
+        told(await say(shop.person(name), "PUT", TEAM + "/package", **body), 403, "may not")
+        told(await say(shop.person(name), "DELETE", TEAM + "/package", **body), 403, "may not")
+    weak = shop.holder(await shop.world.mint("owner", Scope.READ | Scope.WRITE))
+    told(await say(weak, "PUT", TEAM + "/package", **body), 403, "may not")
 
 
 async def test_who_may_not_changes_no_team(shop: Shop) -> None:
