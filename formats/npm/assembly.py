@@ -44,6 +44,6 @@ def npm_routes(services: Services, sign_ins: SignInLimits) -> NpmRoutes:
         DistTags(packaging.versions, tagging, deletion),
         publishes,
         editing,
-        PackageDocuments(packaging, services.blobs, current),
+        PackageDocuments(packaging, current),
     ]
     return NpmRoutes(parts, account.at_root)

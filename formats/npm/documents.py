@@ -1,62 +1,78 @@
-"""The documents and files that installers fetch."""
+"""The documents and files that installers fetch.
+
+Reading list: npm registry docs, REGISTRY-API.md and responses/package-metadata.md.
+"""
 
 from starlette.responses import Response
 
+from auth.principals import Visibility
 from formats.npm.current import CurrentPackages
 from formats.npm.dist_tags import package_of
 from formats.npm.editing import version_in
-from formats.npm.fragments import FULL
-from formats.npm.packument import ABBREVIATED_TYPE, replace_base
-from registry.blobs import Blobs
+from formats.npm.fragments import ABBREVIATED, FULL
+from formats.npm.names import parse_name
+from formats.npm.packument import ABBREVIATED_TYPE
+from registry.packaging.documents import DocumentKey, Render, respond
 from registry.packaging.services import Packaging
 from registry.packaging.surface import Call, Route
 from registry.rest.needs import READ_PACKAGE
 from storage.errors import NotFound
 
 PACKAGE = "/@{owner}/{name}"
+JSON = "application/json"
 
 
 class PackageDocuments:
     """Shows packages, versions and tarballs."""
 
-    def __init__(self, packaging: Packaging, blobs: Blobs, current: CurrentPackages) -> None:
+    def __init__(self, packaging: Packaging, current: CurrentPackages) -> None:
         self._packaging = packaging
-        self._blobs = blobs
         self._current = current
 
     def routes(self) -> list[Route]:
         """Return the routes of reading."""
+        tarball = (self.tarball, READ_PACKAGE)
         return [
             Route("GET", PACKAGE, self.package, READ_PACKAGE),
-            Route("GET", PACKAGE + "/-/{file}", self.tarball, READ_PACKAGE, pull=True),
-            Route("GET", PACKAGE + "/-/@{scope}/{file}", self.tarball, READ_PACKAGE, pull=True),
+            Route("GET", PACKAGE + "/-/{file}", *tarball, pull=True, decides=True),
+            Route("GET", PACKAGE + "/-/@{scope}/{file}", *tarball, pull=True, decides=True),
             Route("GET", PACKAGE + "/{version}", self.version, READ_PACKAGE),
         ]
 
     async def package(self, call: Call) -> Response:
-        """GET /PACKAGE."""
-        name = package_of(call)
+        """GET /PACKAGE: the document that installers ask for, or the full one."""
+        name, package_id = package_of(call), call.package_id
         if ABBREVIATED_TYPE in call.headers.get("accept", ""):
-            data, kind = await self._current.abbreviated(call.package_id, name), ABBREVIATED_TYPE
-        else:
-            data, kind = await self._current.full(call.package_id, name), "application/json"
-        return Response(replace_base(data, call.base, name), media_type=kind)
+            return await self._respond(
+                call,
+                ABBREVIATED,
+                ABBREVIATED_TYPE,
+                lambda: self._current.abbreviated(package_id, name),
+            )
+        return await self._respond(call, FULL, JSON, lambda: self._current.full(package_id, name))
 
     async def version(self, call: Call) -> Response:
-        """GET /PACKAGE/VERSION."""
-        name, version = package_of(call), call.values["version"]
-        parts = await self._packaging.versions.fragments(call.package_id, FULL)
-        aliases = await self._packaging.versions.aliases(call.package_id)
-        for part in parts:
-            if part.version == aliases.get(version, version):
-                data = replace_base(part.bytes, call.base, name)
-                return Response(data, media_type="application/json")
-        raise NotFound(f"{name} has no version {version[:100]!r}")
+        """GET /PACKAGE/VERSION: one version, or the one that a dist-tag names."""
+        name, asked, package_id = package_of(call), call.values["version"], call.package_id
+
+        async def render() -> bytes:
+            versions = self._packaging.versions
+            named = (await versions.aliases(package_id)).get(asked, asked)
+            part = await versions.fragment(package_id, named, FULL)
+            if part is None:
+                raise NotFound(f"{name} has no version {asked[:100]!r}")
+            return part
+
+        return await self._respond(call, f"version {asked}", JSON, render)
 
     async def tarball(self, call: Call) -> Response:
-        """GET /PACKAGE/-/FILE."""
-        found = await self._packaging.versions.find(call.package_id, version_in(call))
-        if found is None:
-            raise NotFound(f"{package_of(call)} has no such version")
-        blob = await self._blobs.find(call.who, call.repository, found.files[0].digest)
-        return Response(await self._packaging.files.bytes_of(blob.key, 2**30))
+        """GET /PACKAGE/-/FILE: a tarball, as it was published."""
+        version, package = version_in(call), parse_name(package_of(call))
+        return await self._packaging.downloads.file(call, version, package.file(version))
+
+    async def _respond(self, call: Call, kind: str, media_type: str, render: Render) -> Response:
+        path = f"/{package_of(call)}"
+        key = DocumentKey(call.package_id, kind, call.at.revision, call.base, path)
+        document = await self._packaging.documents.get(key, render)
+        public = call.at.visibility is Visibility.PUBLIC
+        return respond(document, call.headers, media_type, public=public)
