@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from formats.npm.body import MAX_TEXT, PIECE, PublishBody, Received
+from formats.npm.body import MAX_TEXT, PIECE, Base64Text, PublishBody, Received
 from formats.npm.body_scan import MAX_DOCUMENT
 from storage.errors import Invalid, PackhouseError, TooLarge
 
@@ -206,6 +206,14 @@ def test_an_escape_that_is_none_is_refused(escape: str) -> None:
     sent = dump(body("QUJDHERE")).replace(b"HERE", escape.encode())
     with pytest.raises(Invalid):
         read(sent)
+
+
+def test_an_escape_that_is_none_is_refused_at_once() -> None:
+    """Held until its end came, it would gather the tarball in memory."""
+    decoder = Base64Text("x")
+    assert decoder.decode(b"QUJD\\u00") == b"ABC"
+    with pytest.raises(Invalid, match="x is not base64"):
+        decoder.decode(b"zz" + b"A" * 100)
 
 
 @pytest.mark.parametrize("length", [0, 1, 20, 300, -2, -1])
