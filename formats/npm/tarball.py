@@ -23,6 +23,8 @@ MAX_README = 64 * 1024
 
 _PACKAGE_JSON = "package.json"
 _README = re.compile(r"readme(?:\.[a-z0-9]{1,12})?")
+_DIRECTORY, _ONCE = b"directory", b"once"
+_CHUNK = 256 * 1024
 _ZIP_END = b"PK\x05\x06"
 _ZIP_END_LENGTH = 22
 _ZIP64 = b"PK\x06\x07"
@@ -65,7 +67,7 @@ class _Contents:
     """What was found so far, under the names that files have once the root is stripped."""
 
     def __init__(self) -> None:
-        self._seen: dict[bytes, bool] = {}
+        self._seen: dict[bytes, bytes] = {}
         self._roots: dict[str, bytes] = {}
         self._readme_name = ""
         self._files = 0
@@ -78,7 +80,7 @@ class _Contents:
                 f"the tarball holds {quoted(root)} beside the package's directory: files lie "
                 "inside one, as in 'package/package.json'"
             )
-        self._check_once(path, entry)
+        self._check_once(path, entry, tar)
         if entry.directory:
             return
         self._files += 1
@@ -99,8 +101,11 @@ class _Contents:
             has_install_script="binding.gyp" in self._roots,
         )
 
-    def _check_once(self, path: str, entry: Entry) -> None:
-        """Refuse what would be written twice: the last wins for some, the first for others."""
+    def _check_once(self, path: str, entry: Entry, tar: Tar) -> None:
+        """Refuse what would be written twice: the last wins for some, the first for others.
+
+        Where both are the same nobody can tell, and packages that people use hold such files.
+        """
         folded = unicodedata.normalize("NFKC", path.partition("/")[0]).casefold()
         if folded == _PACKAGE_JSON and (path != _PACKAGE_JSON or entry.directory):
             raise Invalid(
@@ -108,10 +113,10 @@ class _Contents:
                 "package.json: rename it"
             )
         key = hashlib.blake2b(path.encode(), digest_size=16).digest()
-        known = self._seen.get(key)
-        if known is not None and not (known and entry.directory):
+        found, known = _mark(path, entry, tar), self._seen.get(key)
+        if known is not None and (known != found or known == _ONCE):
             raise Invalid(f"the tarball holds {quoted(entry.path)} twice")
-        self._seen[key] = entry.directory
+        self._seen[key] = found
 
     def _keep(self, name: str, entry: Entry, tar: Tar) -> None:
         if name == _PACKAGE_JSON:
@@ -123,6 +128,18 @@ class _Contents:
         elif _README.fullmatch(name.lower()) and self._readme_name.lower() != "readme.md":
             self._roots.pop(self._readme_name, None)
             self._readme_name, self._roots[name] = name, tar.read(MAX_README)
+
+
+def _mark(path: str, entry: Entry, tar: Tar) -> bytes:
+    """Return what tells an entry from another one of its path."""
+    if entry.directory:
+        return _DIRECTORY
+    if "/" not in path:
+        return _ONCE
+    digest = hashlib.sha256()
+    while chunk := tar.read(_CHUNK):
+        digest.update(chunk)
+    return digest.digest()
 
 
 def _check_no_zip(file: BinaryIO) -> None:

@@ -74,6 +74,12 @@ def test_what_gnu_tar_packs_is_read(style: str, tmp_path: Path) -> None:
     assert (found.file_count, found.unpacked_size) == (2, len(JSON) + 1)
 
 
+def test_the_same_file_may_come_by_two_spellings_of_its_path() -> None:
+    """As rollup's plugins are published, with a bundle in two lists of files."""
+    twice = entry("package/./dist/index.js", b"x" * 700), entry("package/dist/index.js", b"x" * 700)
+    assert read(PACKAGE_JSON, *twice, entry("package/dist/more.js", b"y")).file_count == 4
+
+
 def test_the_root_may_have_any_name_and_each_file_its_own() -> None:
     found = read(entry("one/package.json", JSON), entry("two/index.js", b"x"), entry("./x", b""))
     assert (found.package_json, found.file_count) == (JSON, 3)
@@ -167,6 +173,9 @@ def test_names_that_lead_out_or_are_read_in_two_ways_are_refused(name: str, way:
         ([entry("package/a", b""), entry("package/a", b"")], "twice"),
         ([entry("package/a", b""), entry("other/a/", b"", b"5")], "twice"),
         ([entry("package/a/", b"", b"5"), entry("other/a", b"")], "twice"),
+        ([entry("package/d/a", b"1"), entry("package/d/a", b"2")], "twice"),
+        ([entry("package/d/a", b"1"), entry("other/./d/a", b"12")], "twice"),
+        ([entry("package/d/a", b""), entry("package/d/a/", b"", b"5")], "twice"),
         ([entry("package/Package.json", JSON)], "take for package.json"),
         ([entry("package/PACKAGE.JSON", JSON)], "take for package.json"),
         ([entry("package/package.j\u017fon", JSON)], "take for package.json"),
