@@ -134,6 +134,14 @@ async def test_a_search_has_pages(shop: Shop) -> None:
     told(await reader.get(SEARCH, params={"text": "many", "from": 1001}), 400, "more words")
 
 
+@pytest.mark.parametrize("text", ["many not:unstable", "scope:owner not:unstable"])
+async def test_a_search_goes_on_where_much_is_left_out(shop: Shop, text: str) -> None:
+    for number in range(6):
+        version = "1.0.0" if number == 5 else "0.1.0"
+        await shop.publish(f"@owner/many-{number}", version, by="owner")
+    assert await search(shop.person("owner"), text, size=1) == ["@owner/many-5"]
+
+
 async def test_deleted_packages_and_versions_are_not_found(shop: Shop) -> None:
     await shop.world.client("owner").delete("/v2/acme/npm/pad/manifests/1.0.0")
     assert await search(shop.person("reader"), "scope:acme") == ["@acme/secret-pad"]
