@@ -43,6 +43,13 @@ _PAGE = 1000
 _LEAST_RESERVE = 1024**3
 
 
+def room(directory: Path, reserve: int | None) -> int:
+    """Return how many bytes may be written before only the reserve is free, which None computes."""
+    disk = os.statvfs(directory)
+    total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+    return free - (max(_LEAST_RESERVE, total // 50) if reserve is None else reserve)
+
+
 class FilesystemStore:
     """A BlobStore in one directory, which any number of processes may share.
 
@@ -182,10 +189,7 @@ class FilesystemStore:
         self._require_space()
 
     def _require_space(self) -> None:
-        disk = os.statvfs(self._directory)
-        total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
-        reserve = max(_LEAST_RESERVE, total // 50) if self._reserve is None else self._reserve
-        if free < reserve:
+        if room(self._directory, self._reserve) < 0:
             raise NoSpace(_FULL)
 
     def _keep(self, draft: Path, final: Path) -> Stored:

@@ -12,6 +12,7 @@ import os
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,12 +66,18 @@ class _Entry:
 
 
 class DocumentFiles:
-    """Keeps up to `limit` bytes on the disk, over all workers: what was least used goes."""
+    """Keeps up to `limit` bytes on the disk, over all workers: what was least used goes.
 
-    def __init__(self, directory: Path, limit: int, files: OpenFiles) -> None:
+    `room` tells how many may be written at all: the reserve of a disk is not for documents.
+    """
+
+    def __init__(
+        self, directory: Path, limit: int, files: OpenFiles, room: Callable[[], int]
+    ) -> None:
         self._directory = directory
         self._limit = limit
         self._files = files
+        self._room = room
         self._entries: OrderedDict[tuple[object, ...], _Entry] = OrderedDict()
         self._unswept = limit
         """Bytes written since the directory was looked at: the first file makes us look."""
@@ -112,7 +119,7 @@ class DocumentFiles:
         if made.size + HEAD_BYTES > self._limit:
             return
         try:
-            written = await asyncio.to_thread(_write, self._path(key), key, made)
+            written = await asyncio.to_thread(self._write, key, made)
         except OSError as error:
             log.warning("a document was not kept: %s", error.strerror)
             return
@@ -120,6 +127,10 @@ class DocumentFiles:
         if self._unswept > self._limit // 16:
             self._unswept = 0
             await asyncio.to_thread(sweep, self._directory, self._limit, time.time())
+
+    def _write(self, key: DocumentKey, made: Made) -> int:
+        """Return the bytes written, 0 where there is no room."""
+        return _write(self._path(key), key, made) if self._room() > made.size else 0
 
     def _mark_used(self, entry: _Entry) -> None:
         now = time.time()

@@ -11,9 +11,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Self
 
+from registry.config import Config
 from registry.open_files import OpenFiles
 from registry.packaging.bases import Bases
 from registry.packaging.document import (
@@ -28,6 +28,7 @@ from registry.packaging.document import (
 )
 from registry.packaging.document_files import DocumentFiles
 from registry.packaging.single_flight import SingleFlight
+from storage.filesystem import room
 
 __all__ = ["PLACEHOLDER", "ROOT", "Document", "DocumentKey", "Documents", "respond"]
 
@@ -52,9 +53,16 @@ class Documents:
         self._flights: SingleFlight[Made | None] = SingleFlight()
 
     @classmethod
-    def over(cls, directory: Path, limit: int, files: OpenFiles, public_url: str) -> Self:
-        """Keep large ones below a directory, in up to `limit` bytes."""
-        return cls(DocumentFiles(directory, limit, files), Bases(public_url))
+    def over(cls, config: Config, files: OpenFiles) -> Self:
+        """Keep large ones below the data directory."""
+        reserve = None if config.reserve_bytes < 0 else config.reserve_bytes
+        kept = DocumentFiles(
+            config.directory / "cache" / "documents",
+            config.cache_bytes,
+            files,
+            partial(room, config.directory, reserve),
+        )
+        return cls(kept, Bases(config.public_url))
 
     async def get(self, key: DocumentKey, render: Render) -> Document:
         """Return a document for one answer. Raises what `render` raises."""

@@ -53,7 +53,6 @@ class Packaging:
         publishing = Publishing(database, files, blobs, permissions, linking, formats, clock)
         states = ReleaseStates(database, files, blobs, permissions, formats, clock)
         door = Door(database, files, formats, states, clock)
-        directory = config.directory / "cache" / "documents"
         return cls(
             formats=formats,
             files=files,
@@ -62,6 +61,6 @@ class Packaging:
             states=states,
             door=door,
             manifests=ManifestStore(database, permissions, linking, formats, door, clock),
-            documents=Documents.over(directory, config.cache_bytes, open_files, config.public_url),
+            documents=Documents.over(config, open_files),
             downloads=Downloads(database, permissions, store, open_files),
         )

@@ -37,10 +37,19 @@ MANY = 300_000
 class Kitchen:
     """Documents of a worker, and how often one was rendered."""
 
-    def __init__(self, directory: Path, *, limit: int = 10**9, configured: str = BASE) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        limit: int = 10**9,
+        configured: str = BASE,
+        room: int = 10**9,
+    ) -> None:
         self.directory = directory
         self.files = OpenFiles()
-        self.documents = Documents(DocumentFiles(directory, limit, self.files), Bases(configured))
+        self.documents = Documents(
+            DocumentFiles(directory, limit, self.files, lambda: room), Bases(configured)
+        )
         self.rendered = 0
         self.size = 100
 
@@ -198,6 +207,27 @@ async def test_a_file_that_is_not_what_it_says_is_never_sent(
     assert await second.get() == found
 
 
+async def test_a_file_that_was_good_is_looked_at_again(kitchen: Kitchen) -> None:
+    """Not hashed again, for only a crash of the machine spoils it, and no worker survives that."""
+    kitchen.size = MANY
+    whole = [await kitchen.get() for _ in range(2)][-1]
+    await kitchen.files.close()
+    assert await kitchen.get() == whole
+    await kitchen.files.close()
+    (file,) = kitchen.kept()
+    file.write_bytes(cut(file.read_bytes()))
+    assert len(await kitchen.get()) == len(whole)
+    assert kitchen.rendered == 2
+
+
+async def test_what_is_larger_than_all_room_puts_nothing_out(tmp_path: Path) -> None:
+    kitchen = Kitchen(tmp_path, limit=2 * MANY)
+    for size in (MANY, 3 * MANY):
+        kitchen.size = size
+        await kitchen.get(replace(KEY, package_id=size))
+    assert [file.stat().st_size < 2 * MANY for file in kitchen.kept()] == [True]
+
+
 async def test_the_directory_may_vanish(kitchen: Kitchen) -> None:
     kitchen.size = MANY
     before = await kitchen.get()
@@ -225,7 +255,8 @@ async def test_who_reads_a_file_reads_it_to_its_end(kitchen: Kitchen) -> None:
 async def test_where_nothing_can_be_kept_all_is_rendered(tmp_path: Path) -> None:
     blocked = tmp_path / "documents"
     blocked.write_bytes(b"")
-    for kitchen in (Kitchen(blocked), Kitchen(tmp_path / "none", limit=0)):
+    none, full = tmp_path / "none", tmp_path / "full"
+    for kitchen in (Kitchen(blocked), Kitchen(none, limit=0), Kitchen(full, room=MANY)):
         kitchen.size = MANY
         assert await kitchen.get() != await kitchen.get()
         assert kitchen.rendered == 2
