@@ -51,7 +51,7 @@ class BodyScan:
         Raises Invalid, TooLarge.
         """
         name = self._find()
-        if (self._at if name is not None else len(self._document)) > self._most:
+        if name is None and len(self._document) > self._most:
             raise TooLarge(
                 f"a publish holds at most {self._most} bytes beside its tarball: "
                 "shorten its metadata"
