@@ -279,6 +279,17 @@ async def test_the_least_used_go_when_there_are_too_many(tmp_path: Path) -> None
     assert sum(file.stat().st_size for file in kitchen.kept()) <= 3 * MANY
 
 
+async def test_what_is_read_counts_as_used(kitchen: Kitchen) -> None:
+    kitchen.size = MANY
+    await kitchen.get()
+    (file,) = kitchen.kept()
+    os.utime(file, (1, 1))
+    await kitchen.get()
+    async with asyncio.timeout(30):
+        while file.stat().st_mtime < 1000:  # noqa: ASYNC110 - a thread does it; it sets no event
+            await asyncio.sleep(0.01)
+
+
 def test_drafts_of_the_killed_go_and_those_being_written_stay(tmp_path: Path) -> None:
     for name, age in ((f"{DRAFT}old", STALE_SECONDS + 1), (f"{DRAFT}new", 1), ("kept", 10**6)):
         (tmp_path / name).write_bytes(b"x")

@@ -89,6 +89,12 @@ async def test_an_open_feed_knows_nothing_of_what_is_not_public(
     asks(await anonymous.get("/generic/nowhere/unknown"))
 
 
+async def test_a_public_image_opens_no_feed(world: World, app: ASGIApp, closed: None) -> None:
+    await world.client().push_image("acme/app", "v1")
+    await world.publish("acme/app")
+    asks(await person(app, world).get("/generic/acme/hidden"))
+
+
 async def test_what_was_public_and_is_deleted_opens_no_feed(world: World, app: ASGIApp) -> None:
     await make(world, "gone", Visibility.PUBLIC)
     await world.services.database.execute(DELETE)
