@@ -85,8 +85,7 @@ class _Contents:
             return
         self._files += 1
         self._bytes += entry.size
-        if "/" not in path:
-            self._keep(path, entry, tar)
+        self._keep(path, entry, tar)
 
     def inspection(self) -> Inspection:
         package_json = self._roots.get(_PACKAGE_JSON)
@@ -119,6 +118,7 @@ class _Contents:
         self._seen[key] = found
 
     def _keep(self, name: str, entry: Entry, tar: Tar) -> None:
+        """Keep of the root's files what is asked for; no name of these holds a slash."""
         if name == _PACKAGE_JSON:
             if entry.size > MAX_PACKAGE_JSON:
                 raise Invalid(f"package.json is larger than {MAX_PACKAGE_JSON} bytes")
