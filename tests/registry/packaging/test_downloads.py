@@ -112,6 +112,13 @@ async def test_a_file_that_is_damaged_is_not_sent(
     file.write_bytes(WHOLE[:-1])
     for method in ("GET", "HEAD"):
         assert (await reader_of.request(method, FILE)).status_code == 404
+    file.write_bytes(WHOLE)
+    assert (await reader_of.get(FILE)).status_code == 200
+    await world.services.database.execute(DAMAGE, ETAG.strip('"'))
+    assert (await reader_of.get(FILE)).status_code == 404
+
+
+DAMAGE = "update blobs set damaged_at = 1 where digest = $1"
 
 
 async def test_a_download_over_a_real_socket_is_counted_to_the_last_byte(
