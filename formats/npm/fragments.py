@@ -14,13 +14,10 @@ from typing import Any
 
 from formats.npm.members import Members, join, members, parse_object, write
 from formats.npm.texts import readme_of
+from registry.packaging.document import PLACEHOLDER, ROOT
 from registry.packaging.format import PublishedVersion, State
 
 FULL, ABBREVIATED, README = "full", "abbreviated", "readme"
-
-PLACEHOLDER = b"https://packhouse.invalid"
-ROOT = b"https://root.packhouse.invalid"
-"""Stand for the addresses of a package and of the registry, in what a server writes itself."""
 
 OWN = ("_id", "deprecated", "dist", "_npmUser", "_hasShrinkwrap", "hasInstallScript")
 """The registry's own fields; `readme` stands in the document, once, and not in each version."""

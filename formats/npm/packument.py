@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from formats.npm.fragments import PLACEHOLDER, ROOT, person
+from formats.npm.fragments import person
 from formats.npm.members import Members, join, members, write
 from registry.packaging.version_rows import Fragment
 from storage.errors import Invalid
@@ -46,7 +46,7 @@ def render_packument(
 ) -> bytes:
     """Return the full document; `fragments` are full ones, oldest first, times microseconds.
 
-    `maintainers` are accounts' names. Addresses are still placeholders: see replace_base.
+    `maintainers` are accounts' names. Addresses are placeholders: see registry.packaging.document.
     """
     latest = _fragment(fragments, dist_tags.get("latest"))
     top = {} if latest is None else members(latest)
@@ -74,16 +74,6 @@ def render_abbreviated(
         "dist-tags": write(dist_tags),
     }
     return _with_versions(document, fragments)
-
-
-def replace_base(data: bytes, base: str, path: str) -> bytes:
-    """Return a document with addresses below `base`, where the package is at `path`: `@acme/pad`.
-
-    `base` begins with the scheme and ends without a slash. It holds for one fragment alike, which
-    is the answer to `GET /<package>/<version>`.
-    """
-    root = write(base)[1:-1]
-    return data.replace(PLACEHOLDER, root + b"/" + write(path)[1:-1]).replace(ROOT, root)
 
 
 def revision_text(name: str, revision: int) -> str:

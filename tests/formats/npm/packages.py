@@ -21,7 +21,8 @@ from formats.npm.fragments import FULL, render_fragments
 from formats.npm.members import join, members
 from formats.npm.metadata import parse_publish
 from formats.npm.names import PackageName, parse_name
-from formats.npm.packument import render_packument, replace_base
+from formats.npm.packument import render_packument
+from registry.packaging.document import DocumentKey, make
 from registry.packaging.format import PublishedVersion, StoredFile
 from registry.packaging.version_rows import Fragment
 from storage.digest import Digest
@@ -162,4 +163,9 @@ def shelf_document(base: str) -> bytes:
         maintainers=now.maintainers,
         readme="# numbers\n",
     )
-    return replace_base(document, base, now.name)
+    return addressed(document, base, now.name)
+
+
+def addressed(data: bytes, base: str, name: str) -> bytes:
+    """A document as it leaves for who calls the registry by `base`."""
+    return make(DocumentKey(1, "full", 1, base, f"/{name}"), data, kept=False).plain
