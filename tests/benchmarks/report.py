@@ -9,7 +9,7 @@ from tests.benchmarks.bench import Limits, Row
 from tests.benchmarks.drive import Sample
 
 HEADING = (
-    f"{'row':23} {'packhouse':>11} {'unit':10} {'against':15} {'its':>10} {'ratio':>7}"
+    f"{'row':30} {'packhouse':>11} {'unit':10} {'against':15} {'its':>10} {'ratio':>7}"
     f"  {'floor':13} {'goal':13} {'CPU s':>9} {'its':>8}  per"
 )
 
@@ -60,7 +60,7 @@ class Outcome:
 
     def line(self) -> str:
         """The outcome as a line under HEADING."""
-        start = f"{self.row:23} {number(self.figure):>11} {self.unit:10} {self.against:15}"
+        start = f"{self.row:30} {number(self.figure):>11} {self.unit:10} {self.against:15}"
         if self.figure is None:
             return f"{start} {self.short_note}"
         limits = " ".join(f"{self._limit(limit):13}" for limit in (self.floor, self.goal))
