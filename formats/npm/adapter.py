@@ -5,7 +5,7 @@ from typing import Any, BinaryIO
 
 from formats.npm import reading
 from formats.npm.changes import LATEST, check_message
-from formats.npm.fragments import render_fragments
+from formats.npm.fragments import ABBREVIATED, FULL, render_fragments
 from formats.npm.install import install_commands
 from formats.npm.names import FORMAT, parse_name, parse_pair
 from formats.npm.versions import parse_dist_tag, tag_of
@@ -31,6 +31,7 @@ class Npm:
     artifact_type = ARTIFACT_TYPE
     metadata_type = METADATA_TYPE
     default_alias = LATEST
+    joined = (FULL, ABBREVIATED)
 
     def package_name(self, repository: RepositoryName, name: str) -> str:
         """Return `@acme/pad` for acme/npm/pad. Raises NameInvalid for what no package lives in."""

@@ -17,12 +17,17 @@ from registry.packaging.release_state import state_of
 from registry.packaging.version_rows import (
     ATTACH_VERSION,
     FIND_NAMED,
+    SUM_FRAGMENTS,
     insert_row,
     to_json,
     write_facts,
 )
 from storage.database import Row, Transaction
 from storage.digest import Digest
+from storage.errors import TooLarge
+
+MAX_JOINED = 64 * 1024 * 1024
+"""Bytes of one kind of document about a package: that of some ten thousand versions."""
 
 
 async def insert_version(
@@ -62,6 +67,18 @@ async def insert_version(
     if parts is None or state:
         parts = adapter.fragments(published(package, facts, files, state, at, who))
     await write_facts(tx, version_id, files, parts)
+    await _require_room(tx, package_id, adapter, package)
+
+
+async def _require_room(tx: Transaction, package_id: int, adapter: Format, package: str) -> None:
+    """Keep documents at a size that is rendered, sent and changed in memory. Raises TooLarge."""
+    for kind in adapter.joined:
+        row = await tx.fetch_one(SUM_FRAGMENTS, package_id, kind)
+        if row is not None and row["bytes"] > MAX_JOINED:
+            raise TooLarge(
+                f"with this version all versions of {package} would say more than {MAX_JOINED} "
+                "bytes of metadata: shorten it, or purge versions that nobody needs"
+            )
 
 
 def published(

@@ -101,6 +101,10 @@ class Format(Protocol):
     def default_alias(self) -> str:
         """The tag that names the newest version where nobody moved it; "" for none."""
 
+    @property
+    def joined(self) -> Sequence[str]:
+        """The kinds of fragments of which a document joins those of all versions."""
+
     def package_name(self, repository: RepositoryName, name: str) -> str:
         """Return the true name of a package, whose row has `name`: `@acme/pad` for acme/npm/pad.
 

@@ -43,6 +43,12 @@ select v.name, v.published_at, f.bytes from package_versions v {_LIVE}
   join version_fragments f on f.version_id = v.id and f.kind = $2
 where v.package_id = $1 order by v.published_at, v.id
 """
+# Hidden versions count: they may come back.
+SUM_FRAGMENTS = """
+select cast(coalesce(sum(length(f.bytes)), 0) as bigint) as bytes from package_versions v
+  join version_fragments f on f.version_id = v.id and f.kind = $2
+where v.package_id = $1
+"""
 FIND_FRAGMENT = f"""
 select f.bytes from package_versions v {_LIVE}
   join version_fragments f on f.version_id = v.id and f.kind = $3
@@ -127,6 +133,11 @@ class VersionRows:
         """Return the parts of one kind of document, oldest version first."""
         rows = await self._database.fetch(LIST_FRAGMENTS, package_id, kind)
         return [Fragment(row["name"], row["published_at"], row["bytes"]) for row in rows]
+
+    async def bytes_of(self, package_id: int, kind: str) -> int:
+        """Return the bytes of all versions' parts of one kind of document."""
+        row = await self._database.fetch_one(SUM_FRAGMENTS, package_id, kind)
+        return 0 if row is None else int(row["bytes"])
 
     async def fragment(self, package_id: int, version: str, kind: str) -> bytes | None:
         """Return one live version's part of a kind of document."""

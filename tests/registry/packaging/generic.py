@@ -34,6 +34,7 @@ class Generic:
     artifact_type = "application/vnd.packhouse.generic.package.v1"
     metadata_type = "application/vnd.packhouse.generic.config.v1+json"
     default_alias = "latest"
+    joined = ("full", "short")
 
     def package_name(self, repository: RepositoryName, name: str) -> str:
         """Return `owner:name`."""

@@ -12,6 +12,7 @@ from auth.errors import NotSignedIn
 from auth.principals import Role, Visibility
 from registry.app import wire
 from registry.errors import ReservedName, VersionExists
+from registry.packaging import entry
 from registry.packaging.formats import Formats
 from storage.database import Database, Row, T, Value, Work
 from storage.digest import Digest
@@ -337,3 +338,23 @@ async def test_a_source_links_at_the_first_publication(shelf: Shelf) -> None:
     assert made.link is not None
     assert (made.link.project, made.link.pending) == ("acme/widget", Visibility.PUBLIC)
     assert (await shelf.publish("1.0.1", source=url)).link is None
+
+
+async def test_versions_say_no_more_together_than_a_document_may_hold(
+    shelf: Shelf, writer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shelf.publish("1.0.0", description="x" * 1000)
+    (full,) = await shelf.versions("full")
+    monkeypatch.setattr(entry, "MAX_JOINED", 2 * len(full))
+    await shelf.publish("1.0.1", description="x" * 1000)
+    before = await shelf.world.keys()
+    with pytest.raises(TooLarge, match="bytes of metadata"):
+        await shelf.publish("1.0.2")
+    assert await shelf.world.keys() == before
+    assert len(await shelf.versions("full")) == 2
+    await shelf.publish("1.0.2", name="other")
+    await shelf.delete("1.0.1")
+    with pytest.raises(TooLarge):  # for what is hidden may come back
+        await shelf.publish("1.0.2", description="x" * 1000)
+    await shelf.gc(days=40)
+    await shelf.publish("1.0.2", description="x" * 1000)
