@@ -58,9 +58,6 @@ select v.name, v.tag from manifests m join manifest_contents c on c.id = m.conte
 where m.repository_id = $1 and m.deleted_at is null and c.digest = $2
 """
 
-READERS = 2
-"""Versions that adapters read at once: threads are few, and a large archive takes long."""
-
 _PIECE = 1024 * 1024
 _PIECES = 16
 
@@ -81,7 +78,6 @@ class Door:
         self._formats = formats
         self._states = states
         self._clock = clock
-        self._adapters = asyncio.Semaphore(READERS)
         self._reading: SingleFlight[tuple[VersionFacts, Sequence[StoredFile]]] = SingleFlight()
 
     async def admit(
@@ -194,8 +190,7 @@ class Door:
             }
             stored = await _hash(arrival.files, opened)
             try:
-                async with self._adapters:
-                    facts = await asyncio.to_thread(adapter.read, package, metadata, opened)
+                facts = await self._files.read_by(adapter, package, metadata, opened)
                 adapter.tag(facts.version)
             except Invalid as error:
                 raise ManifestInvalid(error.message) from error

@@ -2,16 +2,18 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import BinaryIO
 
-from registry.packaging.format import StoredFile
+from registry.packaging.format import Format, StoredFile, VersionFacts
 from storage.blobs import BlobStore, closing, write_hashed
 from storage.digest import Digest
 from storage.errors import Invalid, TooLarge
 
 HASHES = ("sha256", "sha512", "sha1", "md5")
+READERS = 2
+"""Versions that adapters read at once: threads are few, and a large archive takes long."""
 MAX_NAME = 255
 """Characters of a file's name."""
 
@@ -21,6 +23,7 @@ class Files:
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
+        self._adapters = asyncio.Semaphore(READERS)
 
     async def add(self, name: str, media_type: str, chunks: AsyncIterator[bytes]) -> StoredFile:
         """Write a file as an object of its own, which no row names yet.
@@ -63,6 +66,13 @@ class Files:
                     await asyncio.to_thread(copy.write, piece)
             copy.seek(0)
             yield copy
+
+    async def read_by(
+        self, adapter: Format, package: str, metadata: bytes, opened: Mapping[str, BinaryIO]
+    ) -> VersionFacts:
+        """Let an adapter read a version's open files, when it is its turn. Raises Invalid."""
+        async with self._adapters:
+            return await asyncio.to_thread(adapter.read, package, metadata, opened)
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:
