@@ -14,12 +14,13 @@ from typing import Any
 
 import msgspec
 
+from formats.npm.body_scan import BYTES_OF_A_VALUE, MAX_DOCUMENT
 from formats.npm.fragments import OWN
 from formats.npm.packument import parse_revision
 from formats.npm.versions import parse_dist_tag
 from registry.packaging.version_rows import Fragment
 from storage.digest import quoted
-from storage.errors import Conflict, Invalid
+from storage.errors import Conflict, Invalid, TooLarge
 from storage.names import Tag
 
 LATEST = "latest"
@@ -68,6 +69,7 @@ def read_changes(before: Current, body: bytes, *, removing: bool) -> Changes:
     A version that is missing is unpublished if `removing`, which is `PUT /<package>/-rev/<rev>`.
     Raises Invalid for what cannot change, and Conflict for a document that was read too long ago.
     """
+    _check_values(before, body)
     after = _decode(body)
     _check_current(before, after)
     published = {part.version: part.bytes for part in before.fragments}
@@ -98,6 +100,21 @@ def check_message(message: object) -> str:
     if any(unicodedata.category(character) in _BREAKING for character in message):
         raise Invalid("a deprecation is one line without control characters")
     return message
+
+
+def _check_values(before: Current, body: bytes) -> None:
+    """Refuse what decodes to much more than it has bytes: a list of a million lists.
+
+    Commas and brackets in texts count too, in the document that was read as well.
+    """
+    most = MAX_DOCUMENT // BYTES_OF_A_VALUE
+    most += 2 * sum(_signs(part.bytes) for part in before.fragments)
+    if _signs(body) > most:
+        raise TooLarge(f"a document of {before.name} holds at most {most} values")
+
+
+def _signs(data: bytes) -> int:
+    return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def _decode(body: bytes) -> Json:

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping
 from starlette.responses import Response
 
 from formats.npm.adapter import DEPRECATED
+from formats.npm.body_scan import MAX_DOCUMENT
 from formats.npm.changes import Changes, Current, check_revision, read_changes
 from formats.npm.current import CurrentPackages
 from formats.npm.dist_tags import package_of
+from formats.npm.fragments import FULL
 from formats.npm.json_bodies import answer
 from formats.npm.people import People
 from registry.deletion import Deletion
@@ -29,8 +31,8 @@ from storage.errors import NotFound
 from storage.names import parse_tag
 
 PACKAGE = "/@{owner}/{name}"
-DOCUMENT_BYTES = 64 * 1024 * 1024
-"""What a document that is sent back may have: that of some thousand versions."""
+AT_ONCE = 1
+"""Documents that are read at once: a large one takes a hundred MB, and nobody waits for it."""
 
 
 class Editing:
@@ -53,6 +55,7 @@ class Editing:
         self._deletion = deletion
         self._packages = packages
         self._people = people
+        self._reading = asyncio.Semaphore(AT_ONCE)
 
     def routes(self) -> list[Route]:
         """Return the routes of unpublishing, and of owners."""
@@ -67,8 +70,14 @@ class Editing:
 
     async def put(self, call: Call) -> Response:
         """PUT /PACKAGE/-rev/REV: without some of its versions, or with other maintainers."""
-        body = await call.read(DOCUMENT_BYTES)
+        body = await call.read(await self.most(call))
         return await self.change(call, body, revision=call.values["revision"])
+
+    async def most(self, call: Call) -> int:
+        """Return what a document may have that is sent back: what the package's has, and more."""
+        if call.at.package_id is None:
+            return MAX_DOCUMENT
+        return MAX_DOCUMENT + 2 * await self._versions.bytes_of(call.package_id, FULL)
 
     async def change(self, call: Call, body: bytes, *, revision: str | None) -> Response:
         """Do what a document asks for. Raises Invalid, Conflict, and what services raise."""
@@ -78,8 +87,9 @@ class Editing:
         if revision is not None:
             check_revision(before, revision)
         removing = revision is not None
-        changes = await asyncio.to_thread(read_changes, before, body, removing=removing)
-        await self._apply(call, changes)
+        async with self._reading:
+            changes = await asyncio.to_thread(read_changes, before, body, removing=removing)
+        await self._apply(call, before, changes)
         return answer({"ok": "changed", "success": True}, 201)
 
     async def unpublish(self, call: Call) -> Response:
@@ -102,9 +112,11 @@ class Editing:
             raise NotFound(f"there is no {package_of(call)}")
         return await self._current.read(call.package_id, package_of(call))
 
-    async def _apply(self, call: Call, changes: Changes) -> None:
+    async def _apply(self, call: Call, before: Current, changes: Changes) -> None:
         if changes.maintainers is not None:
-            await self._people.set_maintainers(call.who, call.repository, changes.maintainers)
+            await self._people.set_maintainers(
+                call.who, call.repository, before.maintainers, changes.maintainers
+            )
         if changes.deprecations:
             await self._deprecate(call, changes.deprecations)
         for tag, version in changes.tagged.items():

@@ -63,9 +63,15 @@ class People:
         return [owner, *(name for name in admins if name != owner)]
 
     async def set_maintainers(
-        self, who: Principal, repository: RepositoryName, names: Sequence[str]
+        self,
+        who: Principal,
+        repository: RepositoryName,
+        before: Sequence[str],
+        names: Sequence[str],
     ) -> None:
-        """Give and take the role admin, so that these are a package's maintainers.
+        """Give and take the role admin, so that those who were its maintainers `before` are these.
+
+        Whom somebody else adds or removes meanwhile stays so.
 
         Raises NotFound for who is no user, Conflict for the owner, whom nobody takes it from,
         Invalid, and what judge raises.
@@ -77,7 +83,6 @@ class People:
         if len(wanted) > MOST:
             raise Invalid(f"a package has at most {MOST} maintainers")
         owner = repository.owner
-        before = await self.maintainers(access.package_id, owner)
         if owner not in wanted:
             raise Conflict(f"@{owner} is the scope of this package, and so its owner for ever")
         added = [name for name in wanted if name not in before]

@@ -15,11 +15,13 @@ from starlette.responses import Response
 from formats.npm.adapter import TARBALL_TYPE, Npm
 from formats.npm.attestations import BUNDLES, parse_bundle
 from formats.npm.body import PublishBody, Received
-from formats.npm.editing import DOCUMENT_BYTES, Editing
+from formats.npm.body_scan import MAX_DOCUMENT
+from formats.npm.editing import Editing
 from formats.npm.json_bodies import answer
 from formats.npm.metadata import Attachment as Announced
 from formats.npm.metadata import Publication, access_notice, parse_publish
 from formats.npm.names import PackageName, parse_pair
+from registry.body import too_large
 from registry.errors import TransferCut
 from registry.packaging.attachments import Attachment
 from registry.packaging.files import Files, once
@@ -69,6 +71,8 @@ class Publishes:
             received = await self._receive(call, package, kept)
             if not received.attached:
                 return await self._editing.change(call, received.document, revision=None)
+            if len(received.document) > MAX_DOCUMENT:
+                raise too_large(MAX_DOCUMENT)
             publication = await asyncio.to_thread(parse_publish, received.document, package)
             tarball = self._attached(received, publication)
             facts = await self._read(package, publication, tarball)
@@ -95,14 +99,15 @@ class Publishes:
     async def _receive(
         self, call: Call, package: PackageName, kept: list[StoredFile]
     ) -> Received[StoredFile]:
-        call.body.require_at_most(body_bytes(self._tarball_bytes))
+        most = await self._editing.most(call)
+        call.body.require_at_most(body_bytes(self._tarball_bytes, most))
 
         async def keep(name: str, _: str, chunks: AsyncIterator[bytes]) -> StoredFile:
             file = await self._files.add(_file_name(name, package), TARBALL_TYPE, chunks)
             kept.append(file)
             return file
 
-        received = await PublishBody(call.body.chunks(), keep, DOCUMENT_BYTES).read()
+        received = await PublishBody(call.body.chunks(), keep, most).read()
         if not call.body.complete:
             raise TransferCut("the body was cut short: publish again")
         return received
@@ -140,8 +145,9 @@ class Publishes:
         self, package: PackageName, publication: Publication, tarball: StoredFile
     ) -> VersionFacts:
         async with self._files.opened(tarball) as opened:
-            return await asyncio.to_thread(
-                self._adapter.read, package.text, publication.metadata, {tarball.name: opened}
+            files = {tarball.name: opened}
+            return await self._files.read_by(
+                self._adapter, package.text, publication.metadata, files
             )
 
 
@@ -154,9 +160,9 @@ def _notice(call: Call, publication: Publication, published: Published) -> str:
     return access_notice(publication, visibility)
 
 
-def body_bytes(tarball_bytes: int) -> int:
+def body_bytes(tarball_bytes: int, document_bytes: int) -> int:
     """Return how large a body may be: a tarball in base64, and a document."""
-    return tarball_bytes * 4 // 3 + DOCUMENT_BYTES
+    return tarball_bytes * 4 // 3 + document_bytes
 
 
 def _file_name(attachment: str, package: PackageName) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from formats.npm.changes import Changes, check_message, read_changes
-from storage.errors import Conflict, Invalid, PackhouseError
+from storage.errors import Conflict, Invalid, PackhouseError, TooLarge
 from tests.formats.npm.packages import changed, shelf, shelf_document
 
 NOTHING = Changes()
@@ -132,6 +132,13 @@ def test_fields_of_the_registry_are_not_compared() -> None:
 def test_what_is_no_document_is_refused(data: bytes) -> None:
     with pytest.raises(Invalid, match="JSON"):
         read_changes(shelf(), data, removing=False)
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "1"])
+def test_a_document_that_would_become_millions_of_objects_is_not_decoded(value: str) -> None:
+    values = ",".join([value] * 600_000)
+    with pytest.raises(TooLarge, match="values"):
+        read_changes(shelf(), f'{{"x":[{values}]}}'.encode(), removing=True)
 
 
 def test_messages_may_be_in_any_language() -> None:

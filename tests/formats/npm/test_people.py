@@ -1,5 +1,6 @@
 """npm owner, access, org and team."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -47,8 +48,11 @@ def people(shop: Shop) -> People:
     return account_routes(shop.world.services, NO_LIMITS).people
 
 
-async def set_maintainers(shop: Shop, by: str, *names: str) -> None:
-    await people(shop).set_maintainers(await shop.who(by), PAD_NAME.repository, names)
+async def set_maintainers(
+    shop: Shop, by: str, *names: str, before: Sequence[str] | None = None
+) -> None:
+    were = await maintainers(shop) if before is None else before
+    await people(shop).set_maintainers(await shop.who(by), PAD_NAME.repository, were, names)
 
 
 async def row_of_pad(shop: Shop) -> Row:
@@ -86,6 +90,13 @@ async def test_maintainers_are_the_owner_and_who_administers_the_package(shop: S
     assert await maintainers(shop) == ["acme", "reader"]
     with pytest.raises(PackhouseError, match="may not"):
         await set_maintainers(shop, "stranger", "acme", "stranger")
+
+
+async def test_two_who_add_somebody_at_once_undo_nothing(shop: Shop) -> None:
+    seen = await maintainers(shop)
+    await set_maintainers(shop, "owner", "acme", "stranger", before=seen)
+    await set_maintainers(shop, "owner", "acme", "reader", before=seen)
+    assert await maintainers(shop) == ["acme", "reader", "stranger"]
 
 
 async def test_what_teams_may_is_neither_shown_nor_taken(shop: Shop) -> None:
