@@ -30,6 +30,10 @@ BUNDLES = "application/vnd.dev.sigstore.bundle"
 BUNDLE_BYTES = 4 * 1024 * 1024
 MOST = 50
 """Bundles of a version that are looked at."""
+ALL_BYTES = 8 * 1024 * 1024
+"""Bytes of those that are read for one answer: some ten thousand are usual."""
+PAGES = 10
+"""Pages of referrers that are looked through for them."""
 PATH = "/-/npm/v1/attestations/@{owner}/{name}@{version}"
 
 
@@ -84,8 +88,11 @@ class Attestations:
     async def _about(self, call: Call, version: LiveVersion) -> AsyncIterator[Attestation]:
         """Yield what is attested of a version's tarball."""
         hashes = {file.sha512 for file in version.files}
+        left = ALL_BYTES
         for digest in await self._bundles(call, version.digest):
-            read = await self._read(call, digest)
+            data = await self._read(call, digest, min(left, BUNDLE_BYTES))
+            left -= len(data)
+            read = await asyncio.to_thread(parse_bundle, data)
             if read is not None and not hashes.isdisjoint(read.subjects):
                 yield read
 
@@ -93,7 +100,9 @@ class Attestations:
         """Return the manifests of the first bundles that refer to a version's."""
         found: list[Digest] = []
         last: str | None = "0"
-        while last is not None and len(found) < MOST:
+        for _ in range(PAGES):
+            if last is None or len(found) >= MOST:
+                break
             page = await self._catalog.referrers(call.who, call.repository, subject, "", int(last))
             found += [
                 Digest(each["digest"])
@@ -103,17 +112,17 @@ class Attestations:
             last = page.last
         return found[:MOST]
 
-    async def _read(self, call: Call, digest: Digest) -> Attestation | None:
+    async def _read(self, call: Call, digest: Digest, most: int) -> bytes:
+        """Return a bundle, b"" for what has more than `most` bytes."""
         manifest = await self._manifests.find(call.who, call.repository, digest)
         layers = json.loads(manifest.data).get("layers", [])
         if len(layers) != 1:
-            return None
+            return b""
         blob = await self._blobs.find(call.who, call.repository, Digest(layers[0]["digest"]))
         try:
-            data = await self._files.bytes_of(blob.key, BUNDLE_BYTES)
+            return await self._files.bytes_of(blob.key, most)
         except TooLarge:
-            return None
-        return await asyncio.to_thread(parse_bundle, data)
+            return b""
 
 
 def parse_bundle(data: bytes) -> Attestation | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from auth.principals import Visibility
-from formats.npm.attestations import parse_bundle
+from formats.npm.attestations import ALL_BYTES, parse_bundle
 from tests.formats.npm.shop import Shop, packed, told
 from tests.registry.client import OCI_EMPTY, Client, descriptor
 from tests.registry.world import World
@@ -79,6 +79,16 @@ async def test_bundles_about_the_tarball_are_shown_as_they_are(shop: Shop) -> No
         assert response.headers["content-type"] == "application/json"
         shown = b'{"attestations":[{"predicateType":"%b","bundle":%b}]}'
         assert response.content == shown % (PROVENANCE.encode(), made)
+
+
+async def test_many_large_bundles_are_not_all_read_for_one_answer(shop: Shop) -> None:
+    writer, size = shop.world.client("writer"), ALL_BYTES // 3
+    for number in range(5):
+        made = bundle(sha512(), predicate=f"https://example.org/{number}")
+        await attach(writer, shop, made.ljust(size))
+    shown = await shop.person("reader").get(PATHS[0])
+    assert len(shown.json()["attestations"]) == 3
+    assert len(shown.content) < 2 * ALL_BYTES
 
 
 async def test_a_version_without_any_has_none(shop: Shop) -> None:
