@@ -12,16 +12,23 @@ from packages p
   join tags t on t.repository_id = p.id and t.name = $2
   join package_versions v on v.manifest_id = t.manifest_id
   join manifests m on m.id = v.manifest_id and m.deleted_at is null
-  join version_fragments f on f.version_id = v.id and f.kind = $3
+  left join version_fragments f on f.version_id = v.id and f.kind = $3
+    and length(f.bytes) <= cast($4 as bigint)
   left join accounts a on a.id = v.published_by
 where p.id in (select cast(value as bigint) from json_each(cast($1 as text)))
   and p.deleted_at is null
 """
 
+MAX_FRAGMENT = 32 * 1024
+"""Bytes of a part that is read: a list reads hundreds, whatever their publishers wrote."""
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A package and one of its versions; `fragment` is that version's part of a document."""
+    """A package and one of its versions; `fragment` is that version's part of a document.
+
+    It is {} for a larger one than MAX_FRAGMENT.
+    """
 
     package_id: int
     repository: str
@@ -43,7 +50,7 @@ class Summaries:
 
         `alias` is the tag whose version is shown, `kind` that of the fragment.
         """
-        asked = (json.dumps(package_ids), alias, kind)
+        asked = (json.dumps(package_ids), alias, kind, MAX_FRAGMENT)
         rows = await self._database.fetch(LIST_SUMMARIES, *asked)
         found = {row["id"]: _summary(row) for row in rows}
         return [found[each] for each in package_ids if each in found]
@@ -57,5 +64,5 @@ def _summary(row: Row) -> Summary:
         version=row["version"],
         published_at=row["published_at"],
         publisher=row["publisher"],
-        fragment=row["bytes"],
+        fragment=row["bytes"] or b"{}",
     )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from auth.principals import Scope, Visibility
 from formats.npm.questions import Wanted, parse_question
+from registry.packaging.summaries import MAX_FRAGMENT
 from storage.errors import Invalid
 from tests.formats.npm.shop import Shop, told
 from tests.registry.client import Client
@@ -179,3 +180,11 @@ def test_any_text_is_a_question_or_refused(text: str) -> None:
         return
     assert isinstance(wanted, Wanted)
     assert len(wanted.words) <= len(text)
+
+
+async def test_what_a_version_says_at_length_is_not_read_for_a_search(shop: Shop) -> None:
+    await shop.publish("@acme/wordy", description="Wordy pads", more="x" * MAX_FRAGMENT)
+    response = await shop.person("reader").get(SEARCH, params={"text": "wordy"})
+    [found] = response.json()["objects"]
+    assert (found["package"]["name"], found["package"]["version"]) == ("@acme/wordy", "1.0.0")
+    assert found["package"]["description"] == ""
