@@ -12,6 +12,8 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from formats.npm.members import Members, join, members, parse_object, write
 from formats.npm.texts import readme_of
 from registry.packaging.document import PLACEHOLDER, ROOT
@@ -101,7 +103,7 @@ def _own_fields(version: PublishedVersion, published: Members) -> Members:
 def _deprecated(state: State, published: Members) -> bytes | None:
     """Return the message: the state's, which may be none, else what was published with it."""
     if "deprecated" in state:
-        return write(state["deprecated"]) if state["deprecated"] else None
+        return write_plain(state["deprecated"]) if state["deprecated"] else None
     said = published.get("deprecated")
     return None if said in _NONE else said
 
@@ -119,9 +121,14 @@ def _dist(version: PublishedVersion) -> dict[str, Any]:
     if predicates:
         dist["attestations"] = {
             "url": f"{ROOT.decode()}{attestations_path(version.package, version.version)}",
-            "provenance": {"predicateType": predicates[0]},
+            "provenance": {"predicateType": msgspec.Raw(write_plain(predicates[0]))},
         }
     return dist
+
+
+def write_plain(value: object) -> bytes:
+    """Return somebody's value as JSON in which no placeholder stands."""
+    return write(value).replace(_SPELLED, _ESCAPED)
 
 
 def attestations_path(package: str, version: str) -> str:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from formats.npm.fragments import person
+from formats.npm.fragments import person, write_plain
 from formats.npm.members import Members, join, members, write
 from registry.packaging.version_rows import Fragment
 from storage.errors import Invalid
@@ -59,7 +59,7 @@ def render_packument(
         "maintainers": write([person(each) for each in maintainers]),
         "users": b"{}",
         **{key: top[key] for key in TOP if key in top},
-        "readme": write(readme).replace(b"packhouse.invalid", b"packhouse\\u002einvalid"),
+        "readme": write_plain(readme),
     }
     return _with_versions(document, fragments)
 

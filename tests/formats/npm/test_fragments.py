@@ -10,7 +10,7 @@ import pytest
 from formats.npm.fragments import ABBREVIATED, FULL, INSTALLED, OWN, render_fragments
 from formats.npm.members import members
 from registry.packaging.format import PublishedVersion
-from tests.formats.npm.packages import Real, published, real
+from tests.formats.npm.packages import Real, addressed, published, real
 
 PAD = b'{"name":"@acme/pad","version":"1.0.0","x":{"n":1.0,"e":1e3,"2":"b","1":"a","u":"\\u00e9"}}'
 
@@ -143,6 +143,16 @@ def test_published_text_that_spells_a_placeholder_is_none() -> None:
     fragment = render_fragments(version)[FULL]
     assert json.loads(fragment)["description"] == text
     assert fragment.count(b"packhouse.invalid") == 1
+
+
+def test_states_that_spell_a_placeholder_are_text() -> None:
+    said = "https://packhouse.invalid/x https://root.packhouse.invalid"
+    state = {"deprecated": said, "attestations": [said]}
+    version = published(PAD, state=state)
+    for kind in (FULL, ABBREVIATED):
+        shown = json.loads(addressed(render_fragments(version)[kind], "https://h/npm", "@acme/pad"))
+        assert shown["deprecated"] == said
+        assert shown["dist"]["attestations"]["provenance"]["predicateType"] == said
 
 
 def test_the_older_spelling_of_bundled_dependencies_reaches_installers() -> None:
