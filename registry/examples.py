@@ -51,6 +51,7 @@ EXAMPLES = {
     "package list": "packhouse package list --json",
     "package show": "packhouse package show acme/app",
     "package versions": "packhouse package versions acme/app",
+    "package install": "packhouse package install acme/npm/pad --version 1.0.0",
     "package tag": f"packhouse package tag acme/app stable sha256:{'0' * 64}",
     "package visibility": "packhouse package visibility acme/app public",
     "package history": "packhouse package history acme/app --tag v1",

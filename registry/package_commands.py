@@ -200,4 +200,5 @@ def _package(package: Package) -> dict[str, Any]:
         "project": (package.project or "").partition("/")[2],
         "unconfirmed": package.unconfirmed or "",
         "created": package.created_at,
+        "name": package.true_name,
     }

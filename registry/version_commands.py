@@ -42,6 +42,7 @@ async def package_versions(api: Api, options: argparse.Namespace) -> None:
             "by": version.pushed_by or "",
             "created": version.created_at,
             "deleted": version.deleted_at or "",
+            "version": version.name,
         }
         for version in await api.all(PackageVersion, VERSIONS, *names, deleted=deleted)
     ]

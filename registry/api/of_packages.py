@@ -68,7 +68,7 @@ def package_operations(services: Services) -> list[Operation]:
     changes = PackageChanges(database, services.places, clock, formats)
     preview = Preview(database, services.store, retention, clock)
     parts: list[Part] = [
-        PackagesApi(packages, lists, changes, Renaming(database, clock, formats)),
+        PackagesApi(packages, lists, changes, Renaming(database, clock, formats), formats),
         VersionsApi(Versions(database, retention, clock), deletion, restoration),
         TagsApi(packages, Tagging(database, services.manifests), deletion),
         DeletionsApi(packages, restoration),

@@ -9,6 +9,7 @@ from registry.api.owners import VISIBILITIES, OwnerName, Time, VisibilityWord, t
 from registry.package_changes import Change, PackageChanges
 from registry.package_lists import Filters, PackageLists
 from registry.packages import Packages
+from registry.packaging.formats import Formats
 from registry.renaming import Renaming
 from registry.rest.names import COMPONENT, PROJECT, WORD
 from registry.rest.needs import ANYBODY, CHANGE_PACKAGE, DELETE_PACKAGE, READ_PACKAGE, SITE
@@ -16,6 +17,7 @@ from registry.rest.operation import Call, Operation, Page, Paging
 from registry.rest.paging import page_by, page_of
 from storage.clock import rfc3339
 from storage.database import Row
+from storage.names import parse_repository
 
 PACKAGES = "/api/v1/packages"
 PACKAGE = PACKAGES + "/{owner}/{package}"
@@ -45,11 +47,13 @@ class PackageQuery(Paging, frozen=True):
 class Package(msgspec.Struct, frozen=True):
     """A package. Its `name` begins with its owner's; a project's visibility is its own.
 
+    `true_name` is what the clients of its format call it (`@acme/pad`), "" for a container.
     `unconfirmed` is the visibility it will have once the link to its project is confirmed, by
     setting the project again; metadata alone made that link.
     """
 
     name: str
+    true_name: str
     owner: str
     format: str
     visibility: VisibilityWord
@@ -97,11 +101,13 @@ class PackagesApi:
         lists: PackageLists,
         changes: PackageChanges,
         renaming: Renaming,
+        formats: Formats,
     ) -> None:
         self._packages = packages
         self._lists = lists
         self._changes = changes
         self._renaming = renaming
+        self._formats = formats
 
     def operations(self) -> list[Operation]:
         """Return what this part of the API answers."""
@@ -141,11 +147,11 @@ class PackagesApi:
             deleted=query.deleted,
         )
         rows = await self._lists.list(call.who, filters, query.after, query.n + 1)
-        return page_of(rows, query.n, "repository", show_package)
+        return page_of(rows, query.n, "repository", self._show)
 
     async def get(self, call: Call) -> Package:
         """Show a package, by a name that it had before as well."""
-        return show_package(await self._lists.find(call.who, call.package_id))
+        return self._show(await self._lists.find(call.who, call.package_id))
 
     async def change(self, call: Call) -> Package:
         """Change a package."""
@@ -160,7 +166,7 @@ class PackagesApi:
             ),
         )
         await self._changes.change(call.who, access, change)
-        return show_package(await self._lists.find(call.who, call.package_id))
+        return self._show(await self._lists.find(call.who, call.package_id))
 
     async def delete(self, call: Call) -> DeletedPackage:
         """Delete a package."""
@@ -178,18 +184,23 @@ class PackagesApi:
         name = f"{call.values['owner'].lower()}/{call.values['package']}"
         return FreedName(name, await self._renaming.release(call.who, name))
 
+    def _show(self, row: Row) -> Package:
+        repository = parse_repository(row["repository"])
+        return show_package(row, self._formats.true_name(repository, row["name"]))
+
 
 def visibility_of(word: VisibilityWord | None) -> Visibility | None:
     """Read a visibility."""
     return None if word is None else Visibility[word.upper()]
 
 
-def show_package(row: Row) -> Package:
+def show_package(row: Row, true_name: str) -> Package:
     """Return what is shown of a package's row."""
     owner = row["repository"].partition("/")[0]
     pending = row["pending_visibility"]
     return Package(
         name=row["repository"],
+        true_name=true_name,
         owner=owner,
         format=row["format"],
         visibility=VISIBILITIES[Visibility(row["visibility"])],

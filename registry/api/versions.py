@@ -32,9 +32,11 @@ class VersionsQuery(NumberPaging, frozen=True):
 class PackageVersion(msgspec.Struct, frozen=True):
     """A version. `size` is the bytes of all it is made of, each part counted once.
 
+    `name` is what the packages of a format call it (`1.0.0`), "" for a container's.
     A deleted one has the tags that come back with it.
     """
 
+    name: str
     digest: str
     media_type: str
     artifact_type: str
@@ -129,6 +131,7 @@ class VersionsApi:
 
 def _show(version: Version) -> PackageVersion:
     return PackageVersion(
+        name=version.name,
         digest=version.digest,
         media_type=version.media_type,
         artifact_type=version.artifact_type,

@@ -5,7 +5,7 @@ from typing import overload
 
 from registry.errors import ReservedName
 from registry.packaging.format import Format
-from storage.errors import Conflict, NotFound
+from storage.errors import Conflict, NameInvalid, NotFound
 from storage.names import RepositoryName, component_of
 
 
@@ -63,6 +63,17 @@ class Formats(Sequence[Format]):
         word = repository.rest[0] if repository.is_format_path else ""
         adapter = self._adapters.get(word)
         return "" if adapter is None else adapter.default_alias
+
+    def true_name(self, repository: RepositoryName, name: str) -> str:
+        """Return what its clients call a package whose row has `name`: `@acme/pad`.
+
+        "" for a container, and for what blobs came to first: only a version says its name.
+        """
+        adapter = self._adapters.get(repository.rest[0]) if repository.is_format_path else None
+        try:
+            return "" if adapter is None else adapter.package_name(repository, name)
+        except NameInvalid:
+            return ""
 
     def check_move(self, old: RepositoryName, new: RepositoryName, name: str) -> None:
         """Refuse a package, whose row has `name`, another place than its files say.

@@ -84,7 +84,9 @@ LISTS = {
     "token list": [
         *("ID", "KIND", "NAME", "SCOPES", "LIMITS", "CREATED", "EXPIRES", "REVOKED", "USED")
     ],
-    "package list": ["REPOSITORY", "FORMAT", "VISIBILITY", "PROJECT", "UNCONFIRMED", "CREATED"],
+    "package list": [
+        *("REPOSITORY", "FORMAT", "VISIBILITY", "PROJECT", "UNCONFIRMED", "CREATED", "NAME")
+    ],
     f"package history {APP}": ["TAG", "DIGEST", "BY", "AT"],
     f"package deletions {APP}": [
         *("DELETION", "WHAT", "BY", "DELETED", "RESTORABLE UNTIL", "MANIFESTS", "TAGS")

@@ -145,6 +145,7 @@ async def test_a_package_is_shown_by_any_of_its_names(world: World, writer: Clie
     shown = await world.client("reader").get(f"{PACKAGES}/acme/deep%2Fer")
     assert shown.json() == {
         "name": "acme/deep/er",
+        "true_name": "",
         "owner": "acme",
         "format": "container",
         "visibility": "private",

@@ -164,12 +164,30 @@ async def test_our_api_shows_finds_and_deletes_it_like_any_other(
     await publish(shelf, "npm")
     package: dict[str, Any] = (await writer.get("/api/v1/packages/acme/npm%2Fpad")).json()
     assert (package["name"], package["format"]) == ("acme/npm/pad", "npm")
+    (version,) = (await writer.get("/api/v1/packages/acme/npm%2Fpad/versions")).json()["items"]
+    assert (version["name"], version["tags"]) == ("1.0.0", ["1.0.0", "latest"])
     (found,) = (await writer.get("/api/v1/search?q=pad")).json()["items"]
     assert (found["name"], found["format"]) == ("acme/npm/pad", "npm")
     path = "/api/v1/packages/acme/npm%2Fpad/tags"
     assert (await writer.delete(f"{path}/latest")).status_code == 405
     assert (await writer.delete(f"{path}/1.0.0")).status_code == 204
     assert (await writer.get("/api/v1/packages/acme/npm%2Fpad/versions")).json()["items"] == []
+
+
+async def test_our_api_shows_what_clients_call_a_package(shelf: Shelf, writer: Client) -> None:
+    """A container is called what its repository is, and nothing is before its first version."""
+    await publish(shelf, "npm", name="Pad")
+    await publish(shelf, "rubygems", name="Pad")
+    await writer.push_blob("acme/npm/early", b"what nothing names yet")
+    await writer.push_image("acme/app", "v1")
+    packages = (await writer.get("/api/v1/packages")).json()["items"]
+    slug = component_of("Pad")
+    assert {package["name"]: package["true_name"] for package in packages} == {
+        "acme/app": "",
+        "acme/npm/early": "",
+        f"acme/npm/{slug}": "acme:Pad",
+        f"acme/rubygems/{slug}": "Pad",
+    }
 
 
 async def test_a_push_to_a_format_that_is_not_here_is_refused(writer: Client) -> None:
