@@ -15,6 +15,8 @@ MAX_DOCUMENT = 8 * 1024 * 1024
 BYTES_OF_A_VALUE = 16
 """A document has fewer values than bytes / 16: decoded, each of them takes dozens."""
 MAX_DEPTH = 64
+MAX_FOLLOWED = 1000
+"""Members of the body, its attachments and each of them, which are read one by one."""
 
 _ATTACHMENTS = "_attachments"
 _DATA, _CONTENT_TYPE = "data", "content_type"
@@ -40,6 +42,7 @@ class BodyScan:
         self._wants_key = False
         self._closed = False
         self._nodes = 0
+        self._followed = 0
 
     def add(self, piece: bytes) -> None:
         """Take the next bytes."""
@@ -59,7 +62,11 @@ class BodyScan:
         return name
 
     def cut(self) -> bytes:
-        """Take out what follows the quote that begins an attachment's data."""
+        """Take out what follows the quote that begins an attachment's data.
+
+        A document that attaches something is of one version, and smaller than one of them all.
+        """
+        self._most = min(self._most, MAX_DOCUMENT)
         rest = bytes(self._document[self._at :])
         del self._document[self._at :]
         return rest
@@ -154,6 +161,9 @@ class BodyScan:
             self._open(sign)
         elif sign == b",":
             self._wants_key = True
+            self._followed += 1
+            if self._followed > MAX_FOLLOWED:
+                raise TooLarge(f"a publish holds at most {MAX_FOLLOWED} fields beside its version")
         elif sign and self._keys:
             self._keys.pop()
             self._closed = not self._keys

@@ -1,13 +1,19 @@
-"""A package as a search finds it. Pure."""
+"""A package as a search finds it. Pure.
+
+An answer holds hundreds of them, and terminals print it: texts are short here, on one line.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from formats.npm.questions import Wanted
-from formats.npm.texts import keywords_of, license_of, source_of
+from formats.npm.texts import keywords_of, text_of, web_address
 from registry.packaging.summaries import Summary
 from storage.clock import rfc3339
+
+MOST_KEYWORDS, KEYWORD_LENGTH = 100, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +46,18 @@ class Finding:
     def render(self) -> dict[str, Any]:
         """Return it as the clients read it; what nobody measures here is 1."""
         names = list(dict.fromkeys(filter(None, [self.owner, self.summary.publisher])))
-        date = rfc3339(self.summary.published_at)
+        date, text = rfc3339(self.summary.published_at), text_of(self.published)
         package = {
             "name": f"@{self.owner}/{self.summary.name}",
             "scope": self.owner,
             "version": self.summary.version,
-            "description": _text(self.published.get("description")),
-            "keywords": keywords_of(self.published),
+            "description": text.description,
+            "keywords": self._keywords(),
             "date": date,
-            "links": self._links(),
+            "links": self._links(text.source),
             "publisher": _person(names[-1]),
             "maintainers": [_person(name) for name in names],
-            "license": license_of(self.published),
+            "license": text.licenses,
         }
         measured = {"quality": 1, "popularity": 1, "maintenance": 1}
         return {
@@ -62,16 +68,16 @@ class Finding:
             "flags": {"unstable": self.unstable},
         }
 
-    def _links(self) -> dict[str, str]:
-        homepage, source = _text(self.published.get("homepage")), source_of(self.published)
-        links = {"homepage": homepage, "repository": source}
+    def _keywords(self) -> list[str]:
+        words = keywords_of(self.published)
+        fine = (word for word in words if word.isprintable() and len(word) <= KEYWORD_LENGTH)
+        return list(islice(fine, MOST_KEYWORDS))
+
+    def _links(self, source: str) -> dict[str, str]:
+        links = {"homepage": web_address(self.published.get("homepage")), "repository": source}
         return {name: url for name, url in links.items() if url}
 
 
 def _person(name: str) -> dict[str, str]:
     """Return somebody; no e-mail address is kept here."""
     return {"username": name, "email": ""}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

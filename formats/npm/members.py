@@ -9,11 +9,12 @@ What two parsers could read differently is refused before anything is kept.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from storage.digest import quoted
 from storage.errors import Invalid
 
 MAX_DEPTH = 64
@@ -96,10 +97,18 @@ def join(parts: Mapping[str, bytes]) -> bytes:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for at, key in enumerate(keys) if key in keys[:at])
-        raise Invalid(f"holds the key {twice[:100]!r} twice")
+        raise Invalid(f"holds the key {quoted(_twice(key for key, _ in pairs))} twice")
     return found
+
+
+def _twice(keys: Iterable[str]) -> str:
+    """Return the first key that was there before; a document may hold a million of them."""
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    return ""
 
 
 def _finite(text: str) -> float:

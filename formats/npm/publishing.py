@@ -7,21 +7,20 @@ after. A document that attaches nothing is one that was read before and changed:
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from starlette.responses import Response
 
-from formats.npm.adapter import TARBALL_TYPE, Npm
+from formats.npm.adapter import ATTESTATIONS, TARBALL_TYPE, Npm
 from formats.npm.attestations import BUNDLES, parse_bundle
 from formats.npm.body import PublishBody, Received
-from formats.npm.body_scan import MAX_DOCUMENT
 from formats.npm.editing import Editing
 from formats.npm.json_bodies import answer
 from formats.npm.metadata import Attachment as Announced
 from formats.npm.metadata import Publication, access_notice, parse_publish
 from formats.npm.names import PackageName, parse_pair
-from registry.body import too_large
 from registry.errors import TransferCut
 from registry.packaging.attachments import Attachment
 from registry.packaging.files import Files, once
@@ -29,7 +28,7 @@ from registry.packaging.format import StoredFile, VersionFacts
 from registry.packaging.publishing import Published, Publishing
 from registry.packaging.surface import Call, Route
 from registry.rest.needs import PUBLISH_PACKAGE
-from storage.errors import Invalid
+from storage.errors import Invalid, TooLarge
 
 PACKAGE = "/@{owner}/{name}"
 
@@ -71,8 +70,6 @@ class Publishes:
             received = await self._receive(call, package, kept)
             if not received.attached:
                 return await self._editing.change(call, received.document, revision=None)
-            if len(received.document) > MAX_DOCUMENT:
-                raise too_large(MAX_DOCUMENT)
             publication = await asyncio.to_thread(parse_publish, received.document, package)
             tarball = self._attached(received, publication)
             facts = await self._read(package, publication, tarball)
@@ -81,7 +78,7 @@ class Publishes:
             await self._files.discard(kept)
             raise
         if provenance is not None:
-            types = {"attestations": [provenance.predicate_type]}
+            types = {ATTESTATIONS: [provenance.predicate_type]}
             facts = replace(facts, computed={**facts.computed, **types})
         published = await self._publishing.publish(
             call.who,
@@ -103,7 +100,8 @@ class Publishes:
         call.body.require_at_most(body_bytes(self._tarball_bytes, most))
 
         async def keep(name: str, _: str, chunks: AsyncIterator[bytes]) -> StoredFile:
-            file = await self._files.add(_file_name(name, package), TARBALL_TYPE, chunks)
+            async with aclosing(self._capped(chunks)) as capped:
+                file = await self._files.add(_file_name(name, package), TARBALL_TYPE, capped)
             kept.append(file)
             return file
 
@@ -120,9 +118,16 @@ class Publishes:
             each.kept is not None and each is not found for each in received.attached.values()
         ):
             raise Invalid("the tarball, and nothing else, is attached as base64")
-        if found.size > self._tarball_bytes:
-            raise Invalid(f"the tarball is larger than {self._tarball_bytes} bytes")
         return found.kept
+
+    async def _capped(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        """Yield a tarball's bytes. Raises TooLarge before one too many is kept."""
+        size = 0
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > self._tarball_bytes:
+                raise TooLarge(f"the tarball is larger than {self._tarball_bytes} bytes")
+            yield chunk
 
     async def _provenance(
         self, received: Received[StoredFile], publication: Publication, tarball: StoredFile
@@ -138,6 +143,7 @@ class Publishes:
         if bundle is None or tarball.sha512 not in bundle.subjects:
             raise Invalid(f"attachment {said.name} is no attestation of this tarball")
         name = tarball.name.removesuffix(".tgz") + ".sigstore"
+        self._adapter.check_state({ATTESTATIONS: [bundle.predicate_type]})
         file = await self._files.add(name, said.content_type, once(data))
         return Provenance(bundle.predicate_type, Attachment(said.content_type, file))
 

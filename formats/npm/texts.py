@@ -14,6 +14,9 @@ from registry.package_texts import PackageText, tidied
 MAX_README = 64 * 1024
 """Characters of the readme that documents carry, as npm's do."""
 
+MAX_ADDRESS = 500
+"""Characters of an address that searches show."""
+
 _HOSTS = {
     "github": "https://github.com/",
     "gitlab": "https://gitlab.com/",
@@ -69,6 +72,13 @@ def source_of(published: Mapping[str, Any]) -> str:
     if found := _SHORT.fullmatch(text.partition("#")[0]):
         return _HOSTS[found[1] or "github"] + found[2].removesuffix(".git")
     return ""
+
+
+def web_address(value: object) -> str:
+    """Return an address that leads to the web, where it is one; "" else."""
+    text = _text(value)
+    fine = text.startswith(("https://", "http://")) and text.isprintable()
+    return text if fine and len(text) <= MAX_ADDRESS else ""
 
 
 def _text(value: object) -> str:
