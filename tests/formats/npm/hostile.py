@@ -29,14 +29,17 @@ def attached(tarball: bytes, **more: object) -> dict[str, Any]:
 
 
 def publication(
-    tarball: bytes = SOUND, said: Mapping[str, Any] | None = None, **more: object
+    tarball: bytes = SOUND,
+    said: Mapping[str, Any] | None = None,
+    tags: Mapping[str, Any] | None = None,
+    **more: object,
 ) -> dict[str, Any]:
     """A body as npm sends it; `said` are words of the version object, `more` of the document."""
     version = {**SAID, **(said or {})}
     return {
         "_id": NAME,
         "name": NAME,
-        "dist-tags": {"latest": VERSION},
+        "dist-tags": {"latest": VERSION} if tags is None else tags,
         "versions": {VERSION: version},
         "_attachments": {TGZ: attached(tarball)},
         **more,

@@ -55,7 +55,7 @@ def named(name: object, version: object = VERSION) -> dict[str, Any]:
         _id=name,
         name=name,
         versions={str(version): {"name": name, "version": version}},
-        **{"dist-tags": {"latest": version}},
+        tags={"latest": version},
     )
 
 
@@ -149,11 +149,11 @@ BODIES: list[tuple[str, object, int, str]] = [
     ),
     (
         "tags without bound",
-        publication(**{"dist-tags": {f"tag-{n}": VERSION for n in range(21)}}),
+        publication(tags={f"tag-{n}": VERSION for n in range(21)}),
         400,
         "at most 20 tags",
     ),
-    ("a tag without bound", publication(**{"dist-tags": {"t" * 129: VERSION}}), 400, "tag"),
+    ("a tag without bound", publication(tags={"t" * 129: VERSION}), 400, "tag"),
     ("a type of provenance without bound", proven(predicate="x" * 300), 400, "at most 256"),
     ("a type of provenance for terminals", proven(predicate="x\x1b[2J"), 400, "at most 256"),
     ("an attachment type without bound", proven(BUNDLE + "x" * 300), 400, "content_type"),
@@ -178,10 +178,10 @@ BODIES: list[tuple[str, object, int, str]] = [
         400,
         "not expected",
     ),
-    ("a tag that is a version", publication(**{"dist-tags": {"2.0.0": VERSION}}), 400, "range"),
-    ("a tag that is ours", publication(**{"dist-tags": {"_state": VERSION}}), 400, "own"),
-    ("a tag that is everybody's", publication(**{"dist-tags": {"__proto__": VERSION}}), 400, "own"),
-    ("a tag that is markup", publication(**{"dist-tags": {"<b>": VERSION}}), 400, "tag"),
+    ("a tag that is a version", publication(tags={"2.0.0": VERSION}), 400, "range"),
+    ("a tag that is ours", publication(tags={"_state": VERSION}), 400, "own"),
+    ("a tag that is everybody's", publication(tags={"__proto__": VERSION}), 400, "own"),
+    ("a tag that is markup", publication(tags={"<b>": VERSION}), 400, "tag"),
     # CVE-2019-16097: fields that are nobody's to set
     ("access that is no word", publication(access="admin"), 400, "'access'"),
     # What is not there
