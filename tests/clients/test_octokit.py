@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients import images
+from tests.clients import images, npm
 from tests.clients.server import Registry
 from tests.clients.shell import Shell, client
 from tests.registry.github.asking import VALIDATORS
@@ -333,3 +333,44 @@ def test_what_octokit_asks_about_accounts(olive: Octokit, registry: Registry) ->
         assert (answer[0], answer[1].startswith(said)) == (status, True)
     wrong = Octokit(olive.driver, "phu_wrong").refused("users.getAuthenticated")
     assert wrong == (401, f"wrong user name, password or token{DOCUMENTATION}")
+
+
+def test_packages_of_npm_have_their_own_names(
+    olive: Octokit, people: People, registry: Registry, door: str, tmp_path: Path
+) -> None:
+    """And are deleted and restored for npm, as a whole and by version; the command line agrees."""
+    owner, place, name = OWNERS[door], DOORS[door], f"{door}-pad"
+    package, home = f"@{owner}/{name}", npm.home(tmp_path / "home", registry, people.olive)
+    for version in ("1.0.0", "1.0.1"):
+        home("npm", "publish", cwd=npm.package(tmp_path / "pad", package, version))
+
+    def seen() -> object:
+        if "E404" in (said := home.run("npm", "view", package, "versions", "--json").stdout):
+            return "E404"
+        return json.loads(said)
+
+    (found,) = named(olive(method("list", door), package_type="npm", **place), name)
+    assert (found["name"], found["package_type"], found["version_count"]) == (name, "npm", 2)
+    pad = {"package_type": "npm", "package_name": name, **place}
+    versions = olive(method("versions", door), **pad)
+    check("package-version", *versions)
+    assert [version["name"] for version in versions] == ["1.0.1", "1.0.0"]
+    newest = {**pad, "package_version_id": versions[0]["id"]}
+    assert olive(method("delete version", door), **newest) == 204
+    assert seen() in ("1.0.0", ["1.0.0"])
+    assert olive(method("restore version", door), **newest) == 204
+    assert seen() == ["1.0.0", "1.0.1"]
+    assert olive(method("delete", door), **pad) == 204
+    assert seen() == "E404"
+    assert olive(method("restore", door), **pad) == 204
+    assert seen() == ["1.0.0", "1.0.1"]
+    repository = f"{owner}/npm/{name}"
+    listed = json.loads(registry.admin("package", "list", "--format", "npm", "--json"))
+    assert {each["name"] for each in listed if each["repository"] == repository} == {package}
+    shown = json.loads(registry.admin("package", "show", repository, "--json"))
+    assert (shown["name"], shown["format"]) == (package, "npm")
+    held = json.loads(registry.admin("package", "versions", repository, "--json"))
+    assert [(each["version"], each["tags"]) for each in held] == [
+        ("1.0.1", "1.0.1,latest"),
+        ("1.0.0", "1.0.0"),
+    ]
