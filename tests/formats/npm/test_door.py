@@ -17,6 +17,7 @@ from tests.registry.world import World
 
 PAD = "/npm/@acme%2fpad"
 TARBALL = "/npm/@acme/pad/-/pad-1.0.0.tgz"
+TAGS = "/npm/-/package/@acme%2fpad/dist-tags"
 
 
 @pytest.fixture
@@ -164,6 +165,47 @@ async def test_another_owners_project_is_not_linked(world: World, writer: Client
     await widget(world, Visibility.PUBLIC, "globex")
     assert "linked" not in (await publish(writer, repository=URL)).headers.get("npm-notice", "")
     assert await linked(world) == (None, Visibility.PRIVATE)
+
+
+async def test_each_change_is_an_event_of_who_made_it(world: World, writer: Client) -> None:
+    await publish(writer)
+    await publish(writer, "1.0.1")
+    assert (await writer.put(TAGS + "/old", content=b'"1.0.0"')).status_code == 200
+    document = (await writer.get(PAD)).json()
+    document["versions"]["1.0.0"]["deprecated"] = "too old"
+    assert (await writer.put(PAD, json=document)).status_code == 201
+    assert (await writer.delete(TAGS + "/old")).status_code == 200
+    assert (await writer.delete(f"{TARBALL}/-rev/1-x")).status_code == 200
+    rows = await world.rows(
+        "select e.kind, e.subject, e.detail, a.name from events e"
+        " join accounts a on a.id = e.account_id where e.package_id is not null order by e.id"
+    )
+    about = [row["detail" if row["kind"] == "manifest.push" else "subject"] for row in rows]
+    assert [(row["kind"], what) for row, what in zip(rows, about, strict=True)] == [
+        ("version.publish", "1.0.0"),
+        ("version.publish", "1.0.1"),
+        ("manifest.push", "old"),
+        ("version.state", "1.0.0"),
+        ("tag.delete", "old"),
+        ("version.delete", "1.0.0"),
+    ]
+    assert {row["name"] for row in rows} == {"writer"}
+
+
+async def test_a_document_comes_compressed_to_who_reads_that(world: World, writer: Client) -> None:
+    await publish(writer, description="words " * 500)
+    await world.reconfigure(public_url="https://packages.example")
+    writer = world.client("writer")
+    plain = await writer.get(PAD, headers={"Accept-Encoding": "identity"})
+    packed_ = await writer.get(PAD, headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed_.headers["content-encoding"] == "gzip"
+    assert packed_.content == plain.content
+    assert packed_.headers["etag"] != plain.headers["etag"]
+    for found in (plain, packed_):
+        same = {"If-None-Match": found.headers["etag"], "Accept-Encoding": "gzip"}
+        assert (await writer.get(PAD, headers=same)).status_code == 304
+        assert "Accept-Encoding" in found.headers["vary"]
 
 
 async def test_what_is_purged_never_comes_back(world: World, writer: Client) -> None:
