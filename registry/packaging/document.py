@@ -62,11 +62,19 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class Streamed:
+    """A form that is made as it leaves, of a size that is known before."""
+
+    size: int
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
-    """A document to be sent once: its forms are bytes, or spans of an open file."""
+    """A document to be sent once: its forms are bytes, spans of an open file, or streamed."""
 
     etag: str
-    plain: bytes | Span
+    plain: bytes | Span | Streamed
     zipped: bytes | Span | None
     file: OpenFile | None = None
 
@@ -118,7 +126,12 @@ def respond(
     return _whole(form, document.file, said)
 
 
-def _whole(form: bytes | Span, file: OpenFile | None, said: Mapping[str, str]) -> Response:
+def _whole(
+    form: bytes | Span | Streamed, file: OpenFile | None, said: Mapping[str, str]
+) -> Response:
+    if isinstance(form, Streamed):
+        length = {"Content-Length": str(form.size)}
+        return BlobResponse(form.chunks, 0, form.size, 200, {**said, **length})
     if isinstance(form, bytes):
         if len(form) <= _PIECE:
             return Response(form, headers=said)

@@ -6,7 +6,6 @@ base on the way out, and nothing is written.
 """
 
 import asyncio
-import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Self
 
 from registry.config import Config
 from registry.open_files import OpenFiles
+from registry.packaging.addressed import address
 from registry.packaging.bases import Bases
 from registry.packaging.document import (
     PLACEHOLDER,
@@ -22,6 +22,7 @@ from registry.packaging.document import (
     Document,
     DocumentKey,
     Made,
+    Streamed,
     etag_of,
     make,
     respond,
@@ -69,7 +70,7 @@ class Documents:
         if self._bases.known(key.base):
             return await self._kept(key, render)
         document = await self._kept(replace(key, base=""), render)
-        if document.file is None and len(document.plain) <= SMALL:
+        if isinstance(document.plain, bytes) and len(document.plain) <= SMALL:
             return _rebased(document, key)
         return await asyncio.to_thread(_rebased, document, key)
 
@@ -131,14 +132,8 @@ def _document(key: DocumentKey, made: Made) -> Document:
 
 def _rebased(document: Document, key: DocumentKey) -> Document:
     """Return a document that was kept without a base, with one that it is not kept for."""
-    return _document(key, make(key, _bytes(document), kept=False))
-
-
-def _bytes(document: Document) -> bytes:
     if isinstance(document.plain, bytes):
-        return document.plain
-    if document.file is None:
+        return _document(key, make(key, document.plain, kept=False))
+    if document.file is None or isinstance(document.plain, Streamed):
         raise RuntimeError("a document lies in a file that nobody opened")
-    start, stop = document.plain
-    with document.file as file:
-        return os.pread(file.fileno(), stop - start, start)
+    return address(document.file, *document.plain, key)

@@ -3,18 +3,23 @@
 import asyncio
 import itertools
 import os
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from auth.principals import Visibility
 from registry.app import build_surface
 from registry.open_files import OpenFiles
+from registry.packaging.addressed import put_in
 from registry.packaging.bases import ENOUGH, MOST, TOP, Bases
+from registry.packaging.document import ROOT, Streamed
 from registry.packaging.document_files import DRAFT, HEAD_BYTES, STALE_SECONDS, DocumentFiles, sweep
 from registry.packaging.documents import (
     PLACEHOLDER,
@@ -59,7 +64,12 @@ class Kitchen:
         return PLACEHOLDER + b" is mine " + os.urandom(self.size // 2).hex().encode()
 
     async def get(self, key: DocumentKey = KEY) -> bytes:
-        return body(await self.document(key))
+        document = await self.document(key)
+        if isinstance(document.plain, Streamed):
+            data = b"".join([chunk async for chunk in document.plain.chunks])
+            assert len(data) == document.plain.size
+            return data
+        return body(document)
 
     async def document(self, key: DocumentKey = KEY) -> Document:
         return await self.documents.get(key, self.render)
@@ -121,6 +131,34 @@ async def test_made_up_hosts_write_nothing(tmp_path: Path) -> None:
         await kitchen.get(replace(KEY, base=f"https://x{number}.test"))
     assert kitchen.rendered == 1
     assert len(kitchen.kept()) == 1, "the one without anybody's name in it"
+
+
+async def test_who_made_up_a_host_and_reads_slowly_holds_little(tmp_path: Path) -> None:
+    kitchen, readers = Kitchen(tmp_path, configured=""), []
+    kitchen.size = 20 * MANY
+    await kitchen.get()
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            document = await kitchen.document(replace(KEY, base=f"https://x{number}.test"))
+            assert isinstance(document.plain, Streamed)
+            await anext(document.plain.chunks)
+            readers.append(document)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 3 * kitchen.size < 20 * kitchen.size
+
+
+@given(st.data())
+def test_a_placeholder_is_found_wherever_pieces_are_cut(data: st.DataObject) -> None:
+    texts = [PLACEHOLDER, ROOT, b"https://", b"https://packhouse.invali", b"https://root.", b"x"]
+    text = b"".join(data.draw(st.lists(st.sampled_from(texts), max_size=20)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
+    pieces = [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
+    expected = text.replace(PLACEHOLDER, b"P").replace(ROOT, b"R")
+    found = list(put_in(iter(pieces), b"P", b"R"))
+    assert (b"".join(found), b"" in found) == (expected, False)
 
 
 async def test_the_entity_tag_is_that_of_the_bytes_wherever_they_were_kept(tmp_path: Path) -> None:
