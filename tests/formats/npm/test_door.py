@@ -92,6 +92,18 @@ async def test_what_is_decoded_twice_or_hides_a_slash_names_nothing(
     assert await world.footprint() == before
 
 
+@pytest.mark.parametrize("path", ["/npm/pad", "/auth/npm/pad", "/npm/pad/1.0.0"])
+async def test_a_name_without_a_scope_is_told_what_to_do(world: World, path: str) -> None:
+    """Whoever asks; who reads goes on to the registry that has it."""
+    for person in ("", "writer"):
+        client = world.client(person)
+        told(await client.get(path), 404, "name it @<owner>/pad", "'@<owner>:registry=")
+        for method in ("PUT", "DELETE"):
+            response = await client.request(method, path, json=body())
+            told(response, 400, "name it @<owner>/pad", "'@<owner>:registry=")
+    assert await world.rows("select id from packages") == []
+
+
 def addresses(response: httpx.Response) -> Iterable[str]:
     assert response.status_code == 200, response.text
     return [version["dist"]["tarball"] for version in response.json()["versions"].values()]
