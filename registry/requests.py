@@ -25,6 +25,8 @@ _ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _UPLOAD = re.compile(r"/blobs/uploads/[^/]+$")
 _TOKEN = re.compile(r"(/-/(?:user|npm/v1/tokens)/token/).+")
 """npm ends a token by a path that holds it; no repository's name has a component '-'."""
+_TEXT = re.compile(r"(ph[urjf](?:_|%5[Ff]))[0-9A-Za-z]{8,}")
+"""The text of a token, wherever a client put it."""
 _MAX_TEXT = 200
 _random = random.Random()  # noqa: S311
 """Begins from the system's in each process; an id is to be another, not to be secret."""
@@ -159,7 +161,9 @@ def _begin(scope: Scope) -> Exchange:
 def _without_secrets(path: str) -> str:
     if "/uploads/" in path:
         path = _UPLOAD.sub("/blobs/uploads/...", path)
-    return _TOKEN.sub(r"\1...", path) if "/token/" in path else path
+    if "/token/" in path:
+        path = _TOKEN.sub(r"\1...", path)
+    return _TEXT.sub(r"\1...", path) if "/ph" in path or "%2" in path else path
 
 
 def _text(value: bytes) -> str:

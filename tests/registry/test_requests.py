@@ -56,7 +56,22 @@ async def test_a_token_that_npm_ends_by_its_path_reaches_no_line(
     await world.client().delete(path.format(token.replace("_", "%5F")))
     written = lines()
     assert len(written) >= 2
-    assert all(token[4:] not in line and "/token/..." in line for line in written)
+    assert all(token[4:] not in line and "/token/" in line for line in written)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/npm/-/user//token/{}", "/npm/-/user%2ftoken/{}", "/npm/-/user/token%2F{}", "/npm/{}", "/{}"],
+)
+async def test_a_token_at_the_wrong_place_of_a_path_reaches_no_line(
+    world: World, lines: Lines, path: str
+) -> None:
+    token = await world.mint("writer")
+    for text in (token, token.replace("_", "%5F")):
+        await world.client().delete(path.format(text))
+    written = lines()
+    assert len(written) == 2
+    assert not any(token[6:] in line for line in written)
 
 
 async def test_no_secret_reaches_a_line(world: World, lines: Lines) -> None:
