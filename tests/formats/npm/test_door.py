@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterable
 from ipaddress import ip_network
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from auth.accounts import OWNER, PROJECT
 from auth.audit import OPERATOR
 from auth.principals import Role, Visibility
 from tests.formats.npm.shop import packed, told
+from tests.formats.npm.test_attestations import BUNDLE, PROVENANCE, bundle, sha512
 from tests.registry.client import Client
 from tests.registry.world import World
 
@@ -25,7 +27,7 @@ def writer(world: World) -> Client:
     return world.client("writer")
 
 
-def body(version: str = "1.0.0", **about: object) -> dict[str, object]:
+def body(version: str = "1.0.0", **about: object) -> dict[str, Any]:
     """What npm PUTs to publish a version of @acme/pad."""
     document = {"name": "@acme/pad", "version": version, **about}
     tarball = packed(document)
@@ -218,6 +220,26 @@ async def test_a_document_comes_compressed_to_who_reads_that(world: World, write
         same = {"If-None-Match": found.headers["etag"], "Accept-Encoding": "gzip"}
         assert (await writer.get(PAD, headers=same)).status_code == 304
         assert "Accept-Encoding" in found.headers["vary"]
+
+
+@pytest.mark.parametrize("about", ["this tarball", "another", "nothing"])
+async def test_provenance_is_of_the_tarball_that_it_comes_with(
+    world: World, writer: Client, about: str
+) -> None:
+    subjects = {"this tarball": [sha512()], "another": ["0" * 128], "nothing": []}[about]
+    sent: dict[str, Any] = body()
+    data = bundle(*subjects).decode()
+    attachment = {"content_type": BUNDLE, "data": data, "length": len(data)}
+    sent["_attachments"]["@acme/pad-1.0.0.sigstore"] = attachment
+    response = await writer.put(PAD, json=sent)
+    if about == "this tarball":
+        assert response.status_code == 201
+        dist = (await writer.get(PAD)).json()["versions"]["1.0.0"]["dist"]
+        assert dist["attestations"]["provenance"] == {"predicateType": PROVENANCE}
+        return
+    told(response, 400, "no attestation of this tarball")
+    assert await world.rows("select id from packages") == []
+    assert await world.rows("select id from blobs") == []
 
 
 async def test_what_is_purged_never_comes_back(world: World, writer: Client) -> None:
