@@ -115,9 +115,10 @@ async def test_documents_say_what_was_published_and_searches_what_can_be_shown(
     assert "javascript:" not in json.dumps(listed)
 
 
-async def test_a_text_without_end_is_short_in_lists(world: World) -> None:
+@pytest.mark.parametrize("length", [3_000, 1_000_000])
+async def test_a_text_without_end_is_short_in_lists(world: World, length: int) -> None:
     """CVE-2017-0900: a summary of megabytes, with what commands terminals."""
-    said = {"description": "pads \x1b[31m\x9b2J\u202e " + "x" * 1_000_000, "license": "M" * 10_000}
+    said = {"description": "pads \x1b[31m\x9b2J\u202e " + "x" * length, "license": "M" * 10_000}
     writer, tarball = (
         world.client("writer"),
         tgz(entry("p/package.json", json.dumps(SAID).encode())),
