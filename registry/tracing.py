@@ -31,7 +31,7 @@ from registry.metrics import METHODS
 from registry.requests import exchange_of
 from registry.watched import WatchedDatabase, WatchedStore
 from storage.blobs import BlobStore, Stored
-from storage.database import Database, Row, T, Value, Work
+from storage.database import Database, Question, Row, T, Value, Work
 
 log = logging.getLogger("packhouse.tracing")
 
@@ -90,6 +90,10 @@ class TracedDatabase(WatchedDatabase):
     async def fetch(self, sql: str, *args: Value) -> Sequence[Row]:
         with self._call("scan", sql):
             return await self._inner.fetch(sql, *args)
+
+    async def fetch_all(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        with self._call("scan", "; ".join(question[0] for question in questions)):
+            return await self._inner.fetch_all(*questions)
 
     async def execute(self, sql: str, *args: Value) -> int:
         with self._call("write", sql):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.blobs import BlobStore, Stored
-from storage.database import Database, Row, T, Value, Work
+from storage.database import Database, Question, Row, T, Value, Work
 
 
 class WatchedDatabase(Database):
@@ -29,6 +29,9 @@ class WatchedDatabase(Database):
 
     async def fetch_column(self, sql: str, *args: Value) -> Sequence[Any]:
         return await self._inner.fetch_column(sql, *args)
+
+    async def fetch_all(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        return await self._inner.fetch_all(*questions)
 
     async def write(self, work: Work[T]) -> T:
         return await self._inner.write(work)

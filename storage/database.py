@@ -11,6 +11,9 @@ from typing import Any, Protocol, Self, TypeVar
 Value = str | int | bytes | None
 """What binds to a parameter. Sizes are bytes, times are microseconds since 1970 UTC."""
 
+Question = tuple[str, *tuple[Value, ...]]
+"""A statement and its parameters."""
+
 T = TypeVar("T")
 
 
@@ -42,7 +45,7 @@ class Database(Transaction, Protocol):
 
     Outside `write`, `fetch_one` is a point read (a unique index, at most 50 rows examined) and may
     run on the event loop; so may `fetch_column`, for at most 1,000 short rows that lie together in
-    one index; `fetch` may scan and never does; `execute` is a transaction of its own.
+    one index; `fetch` and `fetch_all` may scan and never do; `execute` is a transaction of its own.
     Reads see every write that returned before they were called.
     """
 
@@ -51,6 +54,12 @@ class Database(Transaction, Protocol):
 
     async def fetch_column(self, sql: str, *args: Value) -> Sequence[Any]:
         """Run one statement and return the first column of its rows."""
+
+    async def fetch_all(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        """Run statements that only read over one snapshot and return the rows of each.
+
+        What is shown together comes from here: it agrees, and many scans cost one turn of a thread.
+        """
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in one transaction and return its value once the commit is durable.

@@ -13,7 +13,7 @@ from typing import Any, Self
 import asyncpg
 
 from storage import migrations as schema
-from storage.database import Database, Row, T, Transaction, Value, Work
+from storage.database import Database, Question, Row, T, Transaction, Value, Work
 from storage.errors import NoSpace, PackhouseError, Unavailable
 from storage.values import check_values
 
@@ -136,6 +136,13 @@ class PostgresDatabase(Database):
 
     async def fetch_column(self, sql: str, *args: Value) -> Sequence[Any]:
         return [row[0] for row in await self.fetch(sql, *args)]
+
+    async def fetch_all(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        # Each statement of "read committed" would have a snapshot of its own.
+        one = {"isolation": "repeatable_read", "readonly": True}
+        async with self._connection() as connection, connection.transaction(**one):
+            tx = PostgresTransaction(connection)
+            return [await tx.fetch(sql, *args) for sql, *args in questions]
 
     async def migrate(self, migrations: Sequence[tuple[int, str]]) -> None:
         latest = schema.latest(migrations)

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from storage import migrations as schema
 from storage import sqlite_connection as sqlite
-from storage.database import Database, Row, T, Transaction, Value, Work
+from storage.database import Database, Question, Row, T, Transaction, Value, Work
 from storage.errors import Unavailable
 from storage.sqlite_writer import Writer
 
@@ -76,6 +76,11 @@ class SqliteDatabase(Database):
         with _translated():
             return await self._scan(sqlite.fetch, sql, args)
 
+    async def fetch_all(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        self._check_caller()
+        with _translated():
+            return await self._scan(sqlite.fetch_all, questions)
+
     async def migrate(self, migrations: Sequence[tuple[int, str]]) -> None:
         latest = schema.latest(migrations)
         for number, sql in migrations:
@@ -111,14 +116,14 @@ class SqliteDatabase(Database):
             # Another process recovers the log after a crash: wait for it off the loop.
             return await self._scan(read, sql, args)
 
-    async def _scan(self, read: Read[T], sql: str, args: Sequence[Value]) -> T:
+    async def _scan(self, read: Callable[..., T], *asked: object) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._scan_here, read, sql, args)
+        return await loop.run_in_executor(self._threads, self._scan_here, read, *asked)
 
-    def _scan_here(self, read: Read[T], sql: str, args: Sequence[Value]) -> T:
+    def _scan_here(self, read: Callable[..., T], *asked: object) -> T:
         connection = self._scanners.get()
         try:
-            return read(connection, sql, args)
+            return read(connection, *asked)
         finally:
             self._scanners.put(connection)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from storage.database import Row, Value
+from storage.database import Question, Row, Value
 from storage.errors import NoSpace, PackhouseError, Unavailable
 from storage.values import check_values
 
@@ -155,6 +155,16 @@ def execute(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> 
 def fetch(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> list[Row]:
     """Run one statement and return all its rows."""
     return connection.execute(sql, _bind(args)).fetchall()
+
+
+def fetch_all(connection: sqlite3.Connection, questions: Sequence[Question]) -> list[list[Row]]:
+    """Run statements over one snapshot and return all rows of each."""
+    connection.execute("begin")
+    try:
+        return [fetch(connection, sql, args) for sql, *args in questions]
+    finally:
+        if connection.in_transaction:  # some errors end it
+            connection.execute("rollback")
 
 
 def fetch_column(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> list[Any]:

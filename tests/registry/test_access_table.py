@@ -12,7 +12,7 @@ from auth.audit import OPERATOR
 from auth.principals import Visibility
 from registry.app import build_surface, wire
 from registry.watched import WatchedDatabase
-from storage.database import Database, Row, T, Transaction, Value, Work
+from storage.database import Database, Question, Row, T, Transaction, Value, Work
 from tests.registry import access
 from tests.registry.access import ACTIONS, ELSEWHERE, PEOPLE, PROJECTS, Place
 from tests.registry.client import OCI_MANIFEST, Client
@@ -137,6 +137,10 @@ class Counted(WatchedDatabase):
     async def fetch_one(self, sql: str, *args: Value) -> Row | None:
         self._ran.append(sql)
         return await super().fetch_one(sql, *args)
+
+    async def fetch_all(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        self._ran.extend(question[0] for question in questions)
+        return await super().fetch_all(*questions)
 
     async def write(self, work: Work[T]) -> T:
         self._ran.append("begin")

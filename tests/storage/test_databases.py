@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ SCHEMA = [
 INSERT_THING = "insert into things (name, n, bytes) values ($1, $2, $3) returning id"
 COUNTER = "select n from counters where id = 1"
 NAMES = "select name from things order by name"
+MANY = """
+with recursive many (n) as (select 1 union all select n + 1 from many where n < 300000)
+select count(*) as n from many
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -286,15 +291,47 @@ async def test_a_read_sees_every_write_that_returned(db: Database) -> None:
 
 
 async def test_a_long_fetch_leaves_the_event_loop_free(db: Database) -> None:
-    sql = """with recursive many (n) as (select 1 union all select n + 1 from many where n < 300000)
-             select count(*) as n from many"""
-    task = asyncio.ensure_future(db.fetch(sql))
+    task = asyncio.ensure_future(db.fetch(MANY))
     turns = 0
     while not task.done():
         await asyncio.sleep(0)
         turns += 1
     assert task.result()[0]["n"] == 300000
     assert turns > 10
+
+
+async def test_statements_asked_together_answer_in_turn(db: Database) -> None:
+    await db.write(lambda tx: insert(tx, "a", 1))
+    await db.write(lambda tx: insert(tx, "b", 2))
+    one = "select n from things where name = $1"
+    assert await db.fetch_all() == []
+    found = await db.fetch_all((one, "b"), (NAMES,), (one, "c"))
+    assert [[row[0] for row in rows] for rows in found] == [[2], ["a", "b"], []]
+    with pytest.raises(Invalid, match="NUL"):
+        await db.fetch_all((NAMES,), (one, "\0"))
+    for name in ("c", "d", "e"):  # no connection stays where it was
+        await db.write(partial(insert, name=name))
+        (rows,) = await db.fetch_all((NAMES,))
+        assert [row["name"] for row in rows][-1] == name
+
+
+async def test_statements_asked_together_see_one_moment(db: Database) -> None:
+    done = asyncio.Event()
+
+    async def increment(tx: Transaction) -> None:
+        await tx.execute("update counters set n = n + 1 where id = 1")
+
+    async def write() -> None:
+        while not done.is_set():
+            await db.write(increment)
+
+    writing = asyncio.ensure_future(write())
+    try:
+        first, _, last = await db.fetch_all((COUNTER,), (MANY,), (COUNTER,))
+        assert first[0]["n"] == last[0]["n"]
+    finally:
+        done.set()
+        await writing
 
 
 async def test_a_list_is_one_parameter(db: Database) -> None:
