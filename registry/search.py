@@ -1,9 +1,12 @@
 """Finding packages by words: what the caller may see, in pages that cost what is on them.
 
 Every word must be one of the package's; the last may be the beginning of one. The rarest leads: its
-index is read in order, and each package found there is checked for the others. The index begins
-with the visibility, so what the caller may not see is not read, and whatever the total, nothing of
-it shows in counts, pages or statements. Packages seen by a role are read owner by owner.
+index is read in order, and each package found there is checked for the others.
+
+Where few packages have the word that leads, all of them are read, and the caller's right to each is
+looked up. Where many have it, what the caller may not see is not read: the index begins with the
+visibility, packages seen by a role on their owner are read owner by owner, and the others grant by
+grant. Nothing of what is hidden shows in counts or pages.
 """
 
 import json
@@ -21,7 +24,7 @@ from storage.errors import Invalid
 
 MOST_WORDS = 8
 RARE = 300
-"""Packages of one visibility that are counted to find the rarest word."""
+"""Packages that have a word which is not rare; no more are counted of one visibility."""
 _KEY = re.compile(r"([0-9])\.([0-9]{1,18})\.(\w+)")
 LAST = "\U0010ffff"
 """Sorts after every character of a word."""
@@ -100,10 +103,36 @@ def _all(owner: str, seen: str) -> str:
     return _found(*(_arm(each, owner, shown) for each in Visibility))
 
 
+def _few(owner: str) -> str:
+    """Return a page of what the caller sees of the packages that have a rare word."""
+    return _found(
+        _arm(Visibility.PUBLIC, owner, OPEN),
+        # The anonymous hold nothing: none of it is read for them.
+        _arm(Visibility.INTERNAL, owner, f"$1 <> 0 and ({OPEN} or {_HOLDS}) and {_COVERED}"),
+        _arm(Visibility.PRIVATE, owner, f"$1 <> 0 and {_HOLDS} and {_COVERED}"),
+    )
+
+
+def _count(owner: str) -> str:
+    """Return how many packages have a term from $1 to $2, of each visibility up to $3."""
+    counts = (
+        f"(select count(*) from (select 1 from search_terms s where s.visibility = {each:d}"
+        f" {owner} and s.term >= $1 and s.term <= $2 limit $3) of_{each:d})"
+        for each in Visibility
+    )
+    return f"select {' + '.join(counts)} as found"
+
+
 _OF_OWNER = "and s.owner_id = $13"
 _ON_OWNER = f"""
 exists (select 1 from members m cross join grants g where {HELD} and {on(OWNER, "$13")})
 """
+_HOLDS = f"""
+exists (select 1 from members m cross join grants g where {HELD} and (
+  {on(OWNER, "p.owner_id")} or {on(PROJECT, "p.project_id")} or {on(PACKAGE, "p.id")}))
+"""
+SEARCH_FEW = _few("")
+SEARCH_FEW_OF_OWNER = _few(_OF_OWNER)
 SEARCH_OPEN = _open("")
 SEARCH_OPEN_OF_OWNER = _open(_OF_OWNER)
 SEARCH_ALL = _all("", IS_SITE)
@@ -114,15 +143,8 @@ select distinct g.resource_id as id from members m cross join grants g
 where {HELD} and g.resource_kind = {OWNER} and (cast($2 as bigint) = 0 or g.resource_id = $2)
 order by g.resource_id
 """
-COUNT_TERMS = f"""
-select {
-    " + ".join(
-        f"(select count(*) from (select 1 from search_terms where visibility = {each:d}"
-        f" and term >= $1 and term <= $2 limit $3) of_{each:d})"
-        for each in Visibility
-    )
-} as found
-"""
+COUNT_TERMS = _count("")
+COUNT_TERMS_OF_OWNER = _count("and s.owner_id = $4")
 FIND_OWNER = "select id from accounts where name = $1 and kind in ('user', 'organization')"
 NOBODY = -1
 """An owner that has nothing."""
@@ -185,9 +207,10 @@ class Results:
 class Search:
     """Finds packages; every caller sees what is open to it, and what its roles show it."""
 
-    def __init__(self, database: Database, permissions: Permissions) -> None:
+    def __init__(self, database: Database, permissions: Permissions, *, rare: int = RARE) -> None:
         self._database = database
         self._permissions = permissions
+        self._rare = rare
 
     async def find(self, who: Principal, question: Question, limit: int) -> Results:
         """Return up to `limit` packages by term and age, and no package twice.
@@ -195,9 +218,11 @@ class Search:
         Raises Invalid for no words, too many, or a key that no page ended with.
         """
         words = parse_words(question.words)
-        at = parse_key(question.after, words) if question.after else await self._rarest(words)
+        at = parse_key(question.after, words) if question.after else None
         admin = await self._permissions.require_live(who, Scope.READ)
         owner_id = await self._owner(question.owner)
+        counts = await self._counts(words, owner_id)
+        at = at or rarest(words, counts)
         seen = -1 if question.visibility is None else int(question.visibility)
         page = (
             *(who.asking_id, who.token_id, *words.parameters(at)),
@@ -206,6 +231,8 @@ class Search:
         found: list[Row] = []
         if admin:
             found += await self._page(SEARCH_ALL, SEARCH_ALL_OF_OWNER, page, owner_id)
+        elif counts[at.lead] < self._rare:
+            found += await self._page(SEARCH_FEW, SEARCH_FEW_OF_OWNER, page, owner_id)
         else:
             found += await self._page(SEARCH_OPEN, SEARCH_OPEN_OF_OWNER, page, owner_id)
             for row in await self._database.fetch(LIST_OWNERS, who.account_id, owner_id):
@@ -214,14 +241,14 @@ class Search:
         more = key_of(rows[limit - 1], at.lead) if len(rows) > limit else None
         return Results(rows[:limit], more)
 
-    async def _rarest(self, words: Words) -> Position:
-        """Return the beginning of the word that the fewest packages have, as far as is counted."""
+    async def _counts(self, words: Words, owner_id: int) -> Sequence[int]:
+        """Return how many packages, of an owner or of all, have each word, up to a bound."""
+        sql, owner = (COUNT_TERMS_OF_OWNER, [owner_id]) if owner_id else (COUNT_TERMS, [])
         counts = []
-        for number in range(words.count if words.count > 1 else 0):
-            row = await self._database.fetch_one(COUNT_TERMS, *words.bounds(number), RARE)
-            counts.append((0 if row is None else row["found"], number))
-        lead = min(counts)[1] if counts else 0
-        return Position(lead, words.bounds(lead)[0])
+        for number in range(words.count):
+            row = await self._database.fetch_one(sql, *words.bounds(number), self._rare, *owner)
+            counts.append(0 if row is None else row["found"])
+        return counts
 
     async def _owner(self, name: str) -> int:
         """Return an owner's id, 0 for any; one that nobody has finds nothing."""
@@ -244,6 +271,12 @@ def parse_words(text: str) -> Words:
     if not words or len(words) > MOST_WORDS:
         raise Invalid(f"search for one to {MOST_WORDS} words, of letters and digits")
     return Words(words[:-1], words[-1])
+
+
+def rarest(words: Words, counts: Sequence[int]) -> Position:
+    """Return the beginning of the word that the fewest packages have, as far as is counted."""
+    lead = min(range(words.count), key=lambda number: counts[number])
+    return Position(lead, words.bounds(lead)[0])
 
 
 def parse_key(after: str, words: Words) -> Position:

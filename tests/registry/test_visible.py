@@ -12,7 +12,7 @@ from auth.audit import OPERATOR
 from auth.principals import Action, Principal, Scope, Visibility
 from auth.tokens import INSERT_LIMIT
 from registry.package_lists import Filters, PackageLists
-from registry.search import Question, Search
+from registry.search import RARE, Question, Search
 from registry.search_terms import write_terms
 from storage.database import Transaction
 from storage.errors import NotFound, Unauthenticated
@@ -24,6 +24,12 @@ OWNERS = ("north", "south")
 PROJECTS = tuple(f"{owner}/app" for owner in OWNERS)
 PACKAGES = tuple(f"{owner}/{name}" for owner in OWNERS for name in ("one", "two"))
 TEAMS = ("north/a", "south/b")
+QUESTIONS: dict[str, list[tuple[str, ...]]] = {
+    "a word": [("one",), ("two",)],
+    "two words": [(f"{owner} {name}",) for owner in OWNERS for name in ("one", "two")],
+    "an owner": [(name, owner) for owner in OWNERS for name in ("one", "two")],
+}
+"""Searches that together find every package: words, and an owner."""
 PEOPLE = ("ann", "ben", "north+app", "south+app", "root", "")
 """Two users, the robots of both projects, the site's administrator, and nobody."""
 GROUPS = (*TEAMS, *(name for name in PEOPLE if name))
@@ -156,7 +162,8 @@ class Universe:
     async def lists(self, who: Principal) -> dict[str, set[str]]:
         """Every list that names packages, a page at a time, by what it is."""
         database, permissions = self.world.services.database, self.world.services.permissions
-        lists, search = PackageLists(database, permissions), Search(database, permissions)
+        lists = PackageLists(database, permissions)
+        few, many = (Search(database, permissions, rare=rare) for rare in (RARE, 0))
 
         async def all_of(filters: Filters) -> set[str]:
             found: list[str] = []
@@ -169,10 +176,10 @@ class Universe:
             assert total == len(ids)
             return {name for name in PACKAGES if self.resources[PACKAGE, name] in ids}
 
-        async def searched(words: str) -> set[str]:
+        async def searched(search: Search, words: str, owner: str = "") -> set[str]:
             found, key = set(), ""
             while True:
-                results = await search.find(who, Question(words, "", "", None, key), 1)
+                results = await search.find(who, Question(words, owner, "", None, key), 1)
                 found |= {row["repository"] for row in results.rows}
                 if results.next is None:
                     return found
@@ -184,10 +191,13 @@ class Universe:
             "packages of owners": set().union(*[await all_of(Filters(owner=o)) for o in OWNERS]),
             "numbered": set().union(*[await numbered(o, most=False) for o in OWNERS]),
             "numbered in order": set().union(*[await numbered(o, most=True) for o in OWNERS]),
-            "search": set().union(*[await searched(word) for word in ("one", "two")]),
-            "search of two": set().union(
-                *[await searched(f"{o} {n}") for o in OWNERS for n in ("one", "two")]
-            ),
+            **{
+                f"search of {what}, {how}": set().union(
+                    *[await searched(search, *said) for said in asked]
+                )
+                for how, search in (("rare", few), ("common", many))
+                for what, asked in QUESTIONS.items()
+            },
             **{project: await all_of(Filters(project=project)) for project in PROJECTS},
         }
 
