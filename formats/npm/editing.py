@@ -75,7 +75,8 @@ class Editing:
 
     async def most(self, call: Call) -> int:
         """Return what a document may have that is sent back: what the package's has, and more."""
-        if call.at.package_id is None:
+        small = call.body.length is not None and call.body.length <= MAX_DOCUMENT
+        if small or call.at.package_id is None:
             return MAX_DOCUMENT
         return MAX_DOCUMENT + 2 * await self._versions.bytes_of(call.package_id, FULL)
 

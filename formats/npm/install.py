@@ -14,11 +14,18 @@ def install_commands(package: PackageName, version: str, base: str) -> list[Inst
     wanted = f"{package.text}@{version}"
     scope = f"@{package.owner}:registry={base}/"
     repository = f"{urlsplit(base).netloc}/{package.repository}"
-    yarn = f"npmScopes.{package.owner}.npmRegistryServer"
+    yarn = f"yarn config set npmScopes.{package.owner}"
     return [
         InstallCommand("npm", (f"npm config set {scope}", f"npm install {wanted}")),
         InstallCommand("pnpm", (f"npm config set {scope}", f"pnpm add {wanted}")),
-        InstallCommand("yarn", (f"yarn config set {yarn} {base}", f"yarn add {wanted}")),
+        InstallCommand(
+            "yarn",
+            (
+                f"{yarn}.npmRegistryServer {base}",
+                f"{yarn}.npmPublishRegistry {base}",  # or it publishes elsewhere
+                f"yarn add {wanted}",
+            ),
+        ),
         InstallCommand("yarn 1", (f"npm config set {scope}", f"yarn add {wanted}")),
         InstallCommand("oras", (f"oras pull {repository}:{version}",)),
     ]

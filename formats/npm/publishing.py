@@ -21,6 +21,7 @@ from formats.npm.json_bodies import answer
 from formats.npm.metadata import Attachment as Announced
 from formats.npm.metadata import Publication, access_notice, parse_publish
 from formats.npm.names import PackageName, parse_pair
+from registry.apart import apart
 from registry.errors import TransferCut
 from registry.packaging.attachments import Attachment
 from registry.packaging.files import Files, once
@@ -70,7 +71,8 @@ class Publishes:
             received = await self._receive(call, package, kept)
             if not received.attached:
                 return await self._editing.change(call, received.document, revision=None)
-            publication = await asyncio.to_thread(parse_publish, received.document, package)
+            document = received.document
+            publication = await apart(len(document), parse_publish, document, package)
             tarball = self._attached(received, publication)
             facts = await self._read(package, publication, tarball)
             provenance = await self._provenance(received, publication, tarball)

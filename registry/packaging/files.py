@@ -4,12 +4,13 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 from registry.packaging.format import Format, StoredFile, VersionFacts
 from storage.blobs import BlobStore, closing, write_hashed
 from storage.digest import Digest
-from storage.errors import Invalid, TooLarge
+from storage.errors import BlobMissing, Invalid, TooLarge
 
 HASHES = ("sha256", "sha512", "sha1", "md5")
 READERS = 2
@@ -54,10 +55,9 @@ class Files:
     async def opened(self, file: StoredFile | str) -> AsyncIterator[BinaryIO]:
         """Open a file for a thread to read: where it lies, or a copy. Raises BlobMissing."""
         key = _key(file)
-        await self._store.size(key)
         path = self._store.path(key)
         if path is not None:
-            with await asyncio.to_thread(path.open, "rb") as source:
+            with await asyncio.to_thread(_open, path, key) as source:
                 yield source
             return
         with tempfile.TemporaryFile() as copy:
@@ -89,6 +89,13 @@ def check_file_name(name: str) -> None:
             f"file name {name[:100]!a} is not valid: it is one name, without '/' or '\\', and "
             "without control characters"
         )
+
+
+def _open(path: Path, key: str) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise BlobMissing(f"no bytes are stored under {key}") from error
 
 
 def _key(file: StoredFile | str) -> str:

@@ -5,13 +5,13 @@ manifest, tags, version, files, parts of documents, words, link and event togeth
 version once had takes no other bytes, and is never published twice.
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from auth.permissions import Permissions
 from auth.principals import Action, Principal
+from registry.apart import apart
 from registry.blobs import Blobs, NewObject, keep
 from registry.linking import Link, Linking
 from registry.manifest_bytes import encode
@@ -121,7 +121,7 @@ class Publishing:
             made.append(await self._files.add("empty", EMPTY_TYPE, once(EMPTY)))
         package = adapter.package_name(repository, name)
         version = published(package, facts, files, {}, at, who)
-        read = await asyncio.to_thread(_render, adapter, name, facts, config, version)
+        read = await apart(len(facts.metadata), _render, adapter, name, facts, config, version)
         source = await self._linking.source(access, read.manifest, read.data)
         push = Push(
             who, access, read.manifest, read.digest, len(read.data), *read.packed, source,

@@ -105,8 +105,10 @@ def test_every_client_is_told_what_to_type() -> None:
         "npm config set @acme:registry=https://host:8443/npm/",
         "npm install @acme/pad@1.0.0",
     )
-    assert (
-        lines["yarn"][0] == "yarn config set npmScopes.acme.npmRegistryServer https://host:8443/npm"
+    config = "yarn config set npmScopes.acme"
+    assert lines["yarn"][:2] == (
+        f"{config}.npmRegistryServer https://host:8443/npm",
+        f"{config}.npmPublishRegistry https://host:8443/npm",
     )
     assert lines["oras"] == ("oras pull host:8443/acme/npm/pad:1.0.0",)
     assert lines.keys() == {"npm", "pnpm", "yarn", "yarn 1", "oras"}
