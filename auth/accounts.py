@@ -10,7 +10,7 @@ from auth.owning import keep_an_owner
 from auth.passwords import hash_password
 from auth.principals import Principal, Role, Visibility
 from storage.clock import Clock
-from storage.database import Database, Row, Transaction
+from storage.database import Database, Question, Row, Transaction
 from storage.errors import Conflict, Invalid, NotFound
 from storage.names import parse_owner
 
@@ -108,6 +108,11 @@ async def switch(
         await tx.execute(DISABLE_ACCOUNT, user_id, at)
         await tx.execute(END_SESSIONS, user_id)
     await note(tx, who, "user.enable" if enabled else "user.disable", user_id, name, at)
+
+
+def asked_grants(kind: int, resource_id: int, after: str = "", limit: int = 1000) -> Question:
+    """Ask for the roles on a resource: name, kind and role of those who have them, by name."""
+    return LIST_GRANTEES, kind, resource_id, after, limit
 
 
 class Accounts:
@@ -238,7 +243,7 @@ class Accounts:
         self, kind: int, resource_id: int, after: str = "", limit: int = 1000
     ) -> Sequence[Row]:
         """Return the roles on a resource, by the names of those who have them, after `after`."""
-        return await self._database.fetch(LIST_GRANTEES, kind, resource_id, after, limit)
+        return await self._database.fetch(*asked_grants(kind, resource_id, after, limit))
 
     async def set_password(self, who: Principal, name: str, password: str) -> None:
         """Replace a user's password; bearers made with the old one end. Raises NotFound."""

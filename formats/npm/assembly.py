@@ -33,7 +33,7 @@ def npm_routes(services: Services, sign_ins: SignInLimits) -> NpmRoutes:
         accounts.account_routes(services, sign_ins),
     )
     tagging = Tagging(services.database, services.manifests)
-    current = CurrentPackages(packaging.versions, account.people)
+    current = CurrentPackages(packaging.versions)
     changing = (tagging, deletion, services.packages, account.people)
     editing = Editing(current, packaging.versions, packaging.states, *changing)
     publishes = Publishes(

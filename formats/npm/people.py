@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from auth.accounts import PACKAGE, Accounts
+from auth.accounts import PACKAGE, Accounts, asked_grants
 from auth.grantees import Grantees
 from auth.permissions import Access, Permissions
 from auth.places import Places
@@ -19,6 +19,7 @@ from formats.npm.json_bodies import answer
 from formats.npm.sign_in import COUCH, USER
 from registry.packaging.surface import Call, Route
 from registry.rest.needs import SIGNED_IN
+from storage.database import Question, Row
 from storage.errors import Conflict, Invalid, NotFound
 from storage.names import RepositoryName
 
@@ -56,12 +57,6 @@ class People:
             raise NotFound(f"there is no user named {name!r}")
         return answer(render_user(found["name"]))
 
-    async def maintainers(self, package_id: int, owner: str) -> list[str]:
-        """Return the owner, and the users with the role admin on the package, by name."""
-        rows = await self._accounts.grants(PACKAGE, package_id, limit=MOST)
-        admins = [row["name"] for row in rows if _administers(row["kind"], row["role"])]
-        return [owner, *(name for name in admins if name != owner)]
-
     async def set_maintainers(
         self,
         who: Principal,
@@ -96,6 +91,17 @@ class People:
     async def _give(self, who: Principal, access: Access, names: Sequence[str], role: Role) -> None:
         for name in names:
             await self._accounts.grant(who, PACKAGE, access.package_id or 0, name, role)
+
+
+def asked_maintainers(package_id: int) -> Question:
+    """Ask for the rows that read_maintainers reads."""
+    return asked_grants(PACKAGE, package_id, limit=MOST)
+
+
+def read_maintainers(owner: str, rows: Sequence[Row]) -> list[str]:
+    """Return the owner, and the users with the role admin on the package, by name."""
+    admins = [row["name"] for row in rows if _administers(row["kind"], row["role"])]
+    return [owner, *(name for name in admins if name != owner)]
 
 
 def render_user(name: str) -> dict[str, Any]:

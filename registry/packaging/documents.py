@@ -94,7 +94,11 @@ class Documents:
         return await self._make(key, render)
 
     async def _make(self, key: DocumentKey, render: Render) -> Made:
-        made = await asyncio.to_thread(partial(make, kept=True), key, await render())
+        rendered = await render()
+        if len(rendered) <= SMALL:  # compressed in less time than a turn of a thread takes
+            made = make(key, rendered, kept=True)
+        else:
+            made = await asyncio.to_thread(partial(make, kept=True), key, rendered)
         if made.size <= SMALL:
             self._small.keep(key, made)
         else:

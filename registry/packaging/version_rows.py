@@ -10,7 +10,7 @@ from typing import Any
 
 from registry.errors import ManifestUnknown
 from registry.packaging.format import State, StoredFile, VersionFacts
-from storage.database import Database, Row, Transaction
+from storage.database import Database, Question, Row, Transaction
 from storage.digest import Digest
 from storage.names import Tag
 
@@ -53,6 +53,11 @@ FIND_FRAGMENT = f"""
 select f.bytes from package_versions v {_LIVE}
   join version_fragments f on f.version_id = v.id and f.kind = $3
 where v.package_id = $1 and v.name = $2
+"""
+FIND_ALIASED_FRAGMENT = f"""
+select f.bytes from tags t join package_versions v on v.manifest_id = t.manifest_id {_LIVE}
+  join version_fragments f on f.version_id = v.id and f.kind = $3
+where t.repository_id = $1 and t.name = $2 and t.name <> v.tag
 """
 LIST_ALIASES = f"""
 select t.name as alias, v.name from tags t
@@ -108,6 +113,19 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What a document is rendered of, all of one moment.
+
+    Fragments are the oldest version's first; `more` has the rows of what else was asked.
+    """
+
+    moment: Moment
+    fragments: Sequence[Fragment]
+    aliases: Mapping[str, str]
+    more: Sequence[Sequence[Row]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LiveVersion:
     """A version that is there; `publisher` is None for one whose account has no row."""
 
@@ -129,10 +147,23 @@ class VersionRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def fragments(self, package_id: int, kind: str) -> list[Fragment]:
-        """Return the parts of one kind of document, oldest version first."""
-        rows = await self._database.fetch(LIST_FRAGMENTS, package_id, kind)
-        return [Fragment(row["name"], row["published_at"], row["bytes"]) for row in rows]
+    async def parts(self, package_id: int, kind: str, *more: Question) -> Parts:
+        """Return the parts of one kind of document, and what else is asked of the same moment.
+
+        Raises ManifestUnknown for a package that is gone.
+        """
+        moment, fragments, aliases, *others = await self._database.fetch_all(
+            (FIND_MOMENT, package_id),
+            (LIST_FRAGMENTS, package_id, kind),
+            (LIST_ALIASES, package_id),
+            *more,
+        )
+        return Parts(
+            _moment(moment),
+            [Fragment(row["name"], row["published_at"], row["bytes"]) for row in fragments],
+            _aliases(aliases),
+            others,
+        )
 
     async def bytes_of(self, package_id: int, kind: str) -> int:
         """Return the bytes of all versions' parts of one kind of document."""
@@ -146,8 +177,7 @@ class VersionRows:
 
     async def aliases(self, package_id: int) -> dict[str, str]:
         """Return the tags that are no version's own, in order, each with the version it names."""
-        rows = await self._database.fetch(LIST_ALIASES, package_id)
-        return {row["alias"]: row["name"] for row in rows}
+        return _aliases(await self._database.fetch(LIST_ALIASES, package_id))
 
     async def find(self, package_id: int, version: str) -> LiveVersion | None:
         """Return a version by its name."""
@@ -168,18 +198,27 @@ class VersionRows:
             files=[stored_file(file) for file in files],
         )
 
-    async def moment(self, package_id: int) -> Moment:
-        """Return which revision of a package this is. Raises ManifestUnknown where it is gone."""
-        row = await self._database.fetch_one(FIND_MOMENT, package_id)
-        if row is None:
-            raise ManifestUnknown("this package was deleted a moment ago")
-        began = row["published_at"] or row["created_at"]
-        return Moment(row["revision"], began, max(began, row["tagged_at"] or 0))
-
     async def newest(self, package_id: int) -> str | None:
         """Return the newest version; a prerelease only where there is nothing else."""
         row = await find_newest(self._database, package_id)
         return None if row is None else row["name"]
+
+
+def aliased(package_id: int, alias: str, kind: str) -> Question:
+    """Ask for the part of a kind of document of the version that an alias names: `bytes`."""
+    return FIND_ALIASED_FRAGMENT, package_id, alias, kind
+
+
+def _aliases(rows: Sequence[Row]) -> dict[str, str]:
+    return {row["alias"]: row["name"] for row in rows}
+
+
+def _moment(rows: Sequence[Row]) -> Moment:
+    if not rows:
+        raise ManifestUnknown("this package was deleted a moment ago")
+    row = rows[0]
+    began = row["published_at"] or row["created_at"]
+    return Moment(row["revision"], began, max(began, row["tagged_at"] or 0))
 
 
 async def find_newest(tx: Transaction, package_id: int) -> Row | None:

@@ -60,7 +60,7 @@ class Shelf:
 
     async def versions(self, kind: str = "short") -> list[str]:
         """The parts of a document, oldest version first."""
-        parts = await self.packaging.versions.fragments(await self.id(), kind)
+        parts = (await self.packaging.versions.parts(await self.id(), kind)).fragments
         return [part.bytes.decode() for part in parts]
 
     async def aliases(self) -> dict[str, str]:
