@@ -19,13 +19,18 @@ from tests.benchmarks.npm_packages import SCOPE, Version
 
 PACKAGES = filling.PACKAGES
 VERSION = "1.0.0"
+TOGETHER = 10
+"""Packages of the first owner beside those that are its anyway: the first, which one search finds
+however many there are."""
 
-_OWNER = f"printf('org-%03d', (id - 1) % {filling.OWNERS})"
+_OWNER = f"case when id <= {TOGETHER} then 0 else (id - 1) % {filling.OWNERS} end"
 _KEPT = "(select id from packages where format = 'npm')"
 CONVERT = f"""
-update packages set format = 'npm', published_at = ?1, repository = {_OWNER} || '/npm/' || name
+update packages set format = 'npm', published_at = ?1, owner_id = {filling.USERS + 1} + {_OWNER},
+  repository = printf('org-%03d', {_OWNER}) || '/npm/' || name
 where id <= ?2
 """
+MOVE_PROJECTS = f"update projects set owner_id = {filling.USERS + 1} where id <= {TOGETHER}"
 DROP = [
     f"delete from {table} where {column} not in {_KEPT}"
     for table, column in (
@@ -83,6 +88,7 @@ def _convert(directory: Path, count: int) -> None:
     """Make the first packages of a full database npm's, and take the others out."""
     with closing(sqlite3.connect(directory / "packhouse.db")) as database:
         database.execute(CONVERT, (filling.AT, count))
+        database.execute(MOVE_PROJECTS)
         for sql in DROP:
             database.execute(sql)
         database.execute(MAKE_MANIFESTS, (filling.AT,))
@@ -129,7 +135,7 @@ def _texts(number: int) -> Iterator[Sequence[object]]:
 
 
 def _terms(number: int) -> Iterator[Sequence[object]]:
-    owner = number % filling.OWNERS
+    owner = 0 if number < TOGETHER else number % filling.OWNERS
     about = Version(name(number), VERSION).about()
     repository = f"org-{owner:03d}/npm/{name(number)}"
     for word in json.loads(words_json(repository, json.dumps(words_of([about["description"]])))):
