@@ -73,7 +73,7 @@ class FilesystemStore:
 
     async def write(self, chunks: AsyncIterator[bytes]) -> Stored:
         """Keep `chunks` under a new key; durable when it returns. Raises NoSpace."""
-        key = secrets.token_hex(16)
+        key = _new_key()
         draft, final = self._incoming / key, self._file(key)
         try:
             begun = [await anext(chunks, b"")]
@@ -301,6 +301,15 @@ def _missing(key: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise BlobMissing(f"no bytes are stored under {key}") from error
+
+
+def _new_key() -> str:
+    """Return a key that was never used; all lie in 256 directories.
+
+    Each process syncs each directory once: of 65,536 nearly every write would have to sync one.
+    """
+    key = secrets.token_hex(16)
+    return f"{key[:2]}00{key[4:]}"
 
 
 def _open_private(path: str, flags: int) -> int:
