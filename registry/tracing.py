@@ -95,6 +95,10 @@ class TracedDatabase(WatchedDatabase):
         with self._call("scan", "; ".join(question[0] for question in questions)):
             return await self._inner.fetch_all(*questions)
 
+    async def fetch_few(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        with self._call("read", "; ".join(question[0] for question in questions)):
+            return await self._inner.fetch_few(*questions)
+
     async def execute(self, sql: str, *args: Value) -> int:
         with self._call("write", sql):
             return await self._inner.execute(sql, *args)

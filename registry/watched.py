@@ -33,6 +33,9 @@ class WatchedDatabase(Database):
     async def fetch_all(self, *questions: Question) -> Sequence[Sequence[Row]]:
         return await self._inner.fetch_all(*questions)
 
+    async def fetch_few(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        return await self._inner.fetch_few(*questions)
+
     async def write(self, work: Work[T]) -> T:
         return await self._inner.write(work)
 

@@ -45,7 +45,8 @@ class Database(Transaction, Protocol):
 
     Outside `write`, `fetch_one` is a point read (a unique index, at most 50 rows examined) and may
     run on the event loop; so may `fetch_column`, for at most 1,000 short rows that lie together in
-    one index; `fetch` and `fetch_all` may scan and never do; `execute` is a transaction of its own.
+    one index, and `fetch_few`, for point reads; `fetch` and `fetch_all` may scan and never do;
+    `execute` is a transaction of its own.
     Reads see every write that returned before they were called.
     """
 
@@ -60,6 +61,9 @@ class Database(Transaction, Protocol):
 
         What is shown together comes from here: it agrees, and many scans cost one turn of a thread.
         """
+
+    async def fetch_few(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        """Do as `fetch_all` does, for at most 50 rows examined by each: no thread's turn is due."""
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in one transaction and return its value once the commit is durable.

@@ -144,6 +144,9 @@ class PostgresDatabase(Database):
             tx = PostgresTransaction(connection)
             return [await tx.fetch(sql, *args) for sql, *args in questions]
 
+    async def fetch_few(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        return await self.fetch_all(*questions)
+
     async def migrate(self, migrations: Sequence[tuple[int, str]]) -> None:
         latest = schema.latest(migrations)
         async with self._connection() as connection:

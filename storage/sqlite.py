@@ -18,8 +18,6 @@ from storage.sqlite_writer import Writer
 SCANNERS = 2
 """Connections, each in its thread, for reads that may take long."""
 
-Read = Callable[[sqlite3.Connection, str, Sequence[Value]], T]
-
 
 class SqliteDatabase(Database):
     """`packhouse.db` and `write.lock` in one directory, shared by any number of processes."""
@@ -81,6 +79,9 @@ class SqliteDatabase(Database):
         with _translated():
             return await self._scan(sqlite.fetch_all, questions)
 
+    async def fetch_few(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        return await self._read(sqlite.fetch_all, questions)
+
     async def migrate(self, migrations: Sequence[tuple[int, str]]) -> None:
         latest = schema.latest(migrations)
         for number, sql in migrations:
@@ -105,16 +106,16 @@ class SqliteDatabase(Database):
         if self._writer.owns_thread():
             raise RuntimeError("a transaction used the database instead of its Transaction")
 
-    async def _read(self, read: Read[T], sql: str, args: Sequence[Value]) -> T:
+    async def _read(self, read: Callable[..., T], *asked: object) -> T:
         self._check_caller()
         try:
-            return read(self._reader, sql, args)
+            return read(self._reader, *asked)
         except sqlite3.Error as error:
             if not sqlite.is_busy(error):
                 raise sqlite.translate(error)  # noqa: B904 - translate() sets the cause
         with _translated():
             # Another process recovers the log after a crash: wait for it off the loop.
-            return await self._scan(read, sql, args)
+            return await self._scan(read, *asked)
 
     async def _scan(self, read: Callable[..., T], *asked: object) -> T:
         loop = asyncio.get_running_loop()

@@ -142,6 +142,10 @@ class Counted(WatchedDatabase):
         self._ran.extend(question[0] for question in questions)
         return await super().fetch_all(*questions)
 
+    async def fetch_few(self, *questions: Question) -> Sequence[Sequence[Row]]:
+        self._ran.extend(question[0] for question in questions)
+        return await super().fetch_few(*questions)
+
     async def write(self, work: Work[T]) -> T:
         self._ran.append("begin")
         return await super().write(lambda tx: work(Noted(tx, self._ran)))

@@ -300,18 +300,20 @@ async def test_a_long_fetch_leaves_the_event_loop_free(db: Database) -> None:
     assert turns > 10
 
 
-async def test_statements_asked_together_answer_in_turn(db: Database) -> None:
+@pytest.mark.parametrize("verb", ["fetch_all", "fetch_few"])
+async def test_statements_asked_together_answer_in_turn(db: Database, verb: str) -> None:
     await db.write(lambda tx: insert(tx, "a", 1))
     await db.write(lambda tx: insert(tx, "b", 2))
+    ask = getattr(db, verb)
     one = "select n from things where name = $1"
-    assert await db.fetch_all() == []
-    found = await db.fetch_all((one, "b"), (NAMES,), (one, "c"))
+    assert await ask() == []
+    found = await ask((one, "b"), (NAMES,), (one, "c"))
     assert [[row[0] for row in rows] for rows in found] == [[2], ["a", "b"], []]
     with pytest.raises(Invalid, match="NUL"):
-        await db.fetch_all((NAMES,), (one, "\0"))
+        await ask((NAMES,), (one, "\0"))
     for name in ("c", "d", "e"):  # no connection stays where it was
         await db.write(partial(insert, name=name))
-        (rows,) = await db.fetch_all((NAMES,))
+        (rows,) = await ask((NAMES,))
         assert [row["name"] for row in rows][-1] == name
 
 
