@@ -51,24 +51,47 @@ class CurrentPackages:
             readme=json.loads(readme[0]["bytes"]) if readme else "",
         )
 
-    async def abbreviated(self, package_id: int, name: str) -> bytes:
-        """Return the document that installers ask for."""
-        parts = await self._parts(package_id, name, ABBREVIATED)
+    def abbreviated(self, package_id: int, name: str) -> "Abbreviated":
+        """Return the document that installers ask for, to be rendered."""
+        return Abbreviated(self._versions, package_id, name)
+
+    async def _parts(self, package_id: int, name: str, kind: str, *more: Question) -> Parts:
+        """Return what a document is rendered of. Raises NotFound for a package without versions."""
+        parts = await self._versions.parts(package_id, kind, *more)
+        _check(parts, name)
+        return parts
+
+
+class Abbreviated:
+    """The document that installers ask for: many ask for it once, for many packages."""
+
+    def __init__(self, versions: VersionRows, package_id: int, name: str) -> None:
+        self._versions = versions
+        self._package_id = package_id
+        self._name = name
+        self._small = False
+
+    async def is_small(self) -> bool:
+        """Say whether it is small, for less than it costs to make it, which costs less then."""
+        self._small = await self._versions.are_few(self._package_id, ABBREVIATED)
+        return self._small
+
+    async def render(self) -> bytes:
+        """Return the document. Raises NotFound for a package without versions."""
+        read = self._versions.few_parts if self._small else self._versions.parts
+        parts = await read(self._package_id, ABBREVIATED)
+        _check(parts, self._name)
         return render_abbreviated(
-            name,
+            self._name,
             modified=parts.moment.modified_at,
             fragments=parts.fragments,
             dist_tags=parts.aliases,
         )
 
-    async def _parts(self, package_id: int, name: str, kind: str, *more: Question) -> Parts:
-        """Return what a document is rendered of. Raises NotFound for a package without versions.
 
-        A push that is not finished, or was refused, makes the name.
-        """
-        parts = await self._versions.parts(package_id, kind, *more)
-        if parts.fragments:
-            return parts
+def _check(parts: Parts, name: str) -> None:
+    """Raise NotFound for a name alone: a push that is not finished, or was refused, makes it."""
+    if not parts.fragments:
         raise NotFound(f"there is no package {parse_name(name).repository}")
 
 

@@ -12,7 +12,7 @@ from formats.npm.editing import version_in
 from formats.npm.fragments import ABBREVIATED, FULL
 from formats.npm.names import parse_name
 from formats.npm.packument import ABBREVIATED_TYPE
-from registry.packaging.documents import DocumentKey, Render, respond
+from registry.packaging.documents import DocumentKey, Render, Small, respond
 from registry.packaging.services import Packaging
 from registry.packaging.surface import Call, Route
 from registry.rest.needs import READ_PACKAGE
@@ -43,11 +43,9 @@ class PackageDocuments:
         """GET /PACKAGE: the document that installers ask for, or the full one."""
         name, package_id = package_of(call), call.package_id
         if ABBREVIATED_TYPE in call.headers.get("accept", ""):
+            made = self._current.abbreviated(package_id, name)
             return await self._respond(
-                call,
-                ABBREVIATED,
-                ABBREVIATED_TYPE,
-                lambda: self._current.abbreviated(package_id, name),
+                call, ABBREVIATED, ABBREVIATED_TYPE, made.render, made.is_small
             )
         return await self._respond(call, FULL, JSON, lambda: self._current.full(package_id, name))
 
@@ -70,9 +68,11 @@ class PackageDocuments:
         version, package = version_in(call), parse_name(package_of(call))
         return await self._packaging.downloads.file(call, version, package.file(version))
 
-    async def _respond(self, call: Call, kind: str, media_type: str, render: Render) -> Response:
+    async def _respond(
+        self, call: Call, kind: str, media_type: str, render: Render, small: Small | None = None
+    ) -> Response:
         path = f"/{package_of(call)}"
         key = DocumentKey(call.package_id, kind, call.at.revision, call.base, path)
-        document = await self._packaging.documents.get(key, render)
+        document = await self._packaging.documents.get(key, render, small)
         public = call.at.visibility is Visibility.PUBLIC
         return respond(document, call.headers, media_type, public=public)

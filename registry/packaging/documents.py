@@ -44,6 +44,10 @@ those who call this server otherwise.
 """
 
 
+Small = Callable[[], Awaitable[bool]]
+"""Says, for less than a look at the disk, that a document is small: no file of it is looked for."""
+
+
 class Documents:
     """Finds and makes them; of many who ask for one at once one renders it."""
 
@@ -65,20 +69,20 @@ class Documents:
         )
         return cls(kept, Bases(config.public_url))
 
-    async def get(self, key: DocumentKey, render: Render) -> Document:
+    async def get(self, key: DocumentKey, render: Render, small: Small | None = None) -> Document:
         """Return a document for one answer. Raises what `render` raises."""
         if self._bases.known(key.base):
-            return await self._kept(key, render)
-        document = await self._kept(replace(key, base=""), render)
+            return await self._kept(key, render, small)
+        document = await self._kept(replace(key, base=""), render, small)
         if isinstance(document.plain, bytes) and len(document.plain) <= SMALL:
             return _rebased(document, key)
         return await asyncio.to_thread(_rebased, document, key)
 
-    async def _kept(self, key: DocumentKey, render: Render) -> Document:
+    async def _kept(self, key: DocumentKey, render: Render, small: Small | None) -> Document:
         found = self._find(key)
         if found is not None:
             return found
-        made = await self._flights.once(key, lambda: self._open_or_make(key, render))
+        made = await self._flights.once(key, lambda: self._open_or_make(key, render, small))
         if made is not None:
             return _document(key, made)
         # It was opened; between then and now it may have gone.
@@ -88,8 +92,10 @@ class Documents:
         made = self._small.find(key)
         return self._files.find(key) if made is None else _document(key, made)
 
-    async def _open_or_make(self, key: DocumentKey, render: Render) -> Made | None:
-        if await self._files.open(key):
+    async def _open_or_make(
+        self, key: DocumentKey, render: Render, small: Small | None
+    ) -> Made | None:
+        if not (small and await small()) and await self._files.open(key):
             return None
         return await self._make(key, render)
 

@@ -49,6 +49,14 @@ select cast(coalesce(sum(length(f.bytes)), 0) as bigint) as bytes from package_v
   join version_fragments f on f.version_id = v.id and f.kind = $2
 where v.package_id = $1
 """
+# Hidden versions count: they are passed by, one by one.
+MEASURE_FRAGMENTS = """
+select count(*) as versions, cast(coalesce(sum(each.size), 0) as bigint) as bytes,
+  (select count(*) from (select t.name from tags t where t.repository_id = $1 limit $4) n) as tags
+from (select length(f.bytes) as size from package_versions v
+    left join version_fragments f on f.version_id = v.id and f.kind = $2
+  where v.package_id = $1 limit $3) each
+"""
 FIND_FRAGMENT = f"""
 select f.bytes from package_versions v {_LIVE}
   join version_fragments f on f.version_id = v.id and f.kind = $3
@@ -92,6 +100,10 @@ select p.revision, p.created_at, p.published_at,
   (select max(t.updated_at) from tags t where t.repository_id = p.id) as tagged_at
 from packages p where p.id = $1
 """
+
+
+FEW, SHORT, FEW_TAGS = 9, 24 * 1024, 19
+"""Versions, bytes of their parts and tags up to which a document is small, and read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +164,20 @@ class VersionRows:
 
         Raises ManifestUnknown for a package that is gone.
         """
-        moment, fragments, aliases, *others = await self._database.fetch_all(
-            (FIND_MOMENT, package_id),
-            (LIST_FRAGMENTS, package_id, kind),
-            (LIST_ALIASES, package_id),
-            *more,
-        )
-        return Parts(
-            _moment(moment),
-            [Fragment(row["name"], row["published_at"], row["bytes"]) for row in fragments],
-            _aliases(aliases),
-            others,
-        )
+        return _parts(await self._database.fetch_all(*_asked(package_id, kind), *more))
+
+    async def few_parts(self, package_id: int, kind: str) -> Parts:
+        """Do the same for a package whose parts `are_few`."""
+        return _parts(await self._database.fetch_few(*_asked(package_id, kind)))
+
+    async def are_few(self, package_id: int, kind: str) -> bool:
+        """Say whether `few_parts` is for a package and the parts of one kind."""
+        most = (FEW + 1, FEW_TAGS + 1)
+        row = await self._database.fetch_one(MEASURE_FRAGMENTS, package_id, kind, *most)
+        if row is None or row["bytes"] > SHORT:
+            return False
+        few: bool = row["versions"] <= FEW and row["tags"] <= FEW_TAGS
+        return few
 
     async def bytes_of(self, package_id: int, kind: str) -> int:
         """Return the bytes of all versions' parts of one kind of document."""
@@ -207,6 +221,24 @@ class VersionRows:
 def aliased(package_id: int, alias: str, kind: str) -> Question:
     """Ask for the part of a kind of document of the version that an alias names: `bytes`."""
     return FIND_ALIASED_FRAGMENT, package_id, alias, kind
+
+
+def _asked(package_id: int, kind: str) -> tuple[Question, ...]:
+    return (
+        (FIND_MOMENT, package_id),
+        (LIST_FRAGMENTS, package_id, kind),
+        (LIST_ALIASES, package_id),
+    )
+
+
+def _parts(found: Sequence[Sequence[Row]]) -> Parts:
+    moment, fragments, aliases, *more = found
+    return Parts(
+        _moment(moment),
+        [Fragment(row["name"], row["published_at"], row["bytes"]) for row in fragments],
+        _aliases(aliases),
+        more,
+    )
 
 
 def _aliases(rows: Sequence[Row]) -> dict[str, str]:

@@ -198,6 +198,22 @@ async def test_another_worker_finds_what_one_has_kept(tmp_path: Path) -> None:
     assert (first.rendered, second.rendered) == (1, 0)
 
 
+async def test_of_what_is_small_no_file_is_looked_for(tmp_path: Path) -> None:
+    async def small() -> bool:
+        return True
+
+    async def large() -> bool:
+        return False
+
+    first, second = Kitchen(tmp_path), Kitchen(tmp_path)
+    first.size = MANY
+    whole = await first.get()
+    assert body(await second.documents.get(KEY, second.render, large)) == whole
+    other = Kitchen(tmp_path)
+    assert body(await other.documents.get(KEY, other.render, small)) != whole
+    assert (second.rendered, other.rendered) == (0, 1)
+
+
 def cut(data: bytes) -> bytes:
     return data[:-1]
 
