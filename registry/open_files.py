@@ -8,6 +8,8 @@ the bytes that its row means for as long as its name is there.
 import asyncio
 import os
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -33,23 +35,17 @@ class OpenFile:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._readers -= 1
-        if not self._readers:
-            self._close()
+        _close_soon(self.left())
 
     def __del__(self) -> None:
         if self._readers:
-            self._close()
+            self._readers = 0
+            _close_soon([self._descriptor])
 
-    def _close(self) -> None:
-        self._readers = 0
-        try:  # in a thread: the last descriptor of a removed file gives its space back first
-            loop = asyncio.get_running_loop()
-            # Soon, not now: the garbage collector may have come here from within an executor, whose
-            # locks this very thread would then wait for.
-            loop.call_soon(_close_in_thread, loop, self._descriptor)
-        except RuntimeError:  # no loop, or one that ends
-            os.close(self._descriptor)
+    def left(self) -> list[int]:
+        """Take one reader off; return the descriptor that is to be closed after the last."""
+        self._readers -= 1
+        return [] if self._readers else [self._descriptor]
 
     def shared(self) -> Self:
         """Return it for one reader more."""
@@ -96,25 +92,46 @@ class OpenFiles:
     def _keep(self, key: str, file: OpenFile) -> None:
         leaving = [self._kept.pop(key)] if key in self._kept else []
         self._kept[key] = file
-        if len(self._kept) > self._most:
-            leaving.append(self._kept.popitem(last=False)[1])
-        for one in leaving:
-            one.__exit__()
+        if len(self._kept) > self._most:  # several at once: closing takes a thread's turn
+            several = max(1, self._most // 8)
+            leaving += [self._kept.popitem(last=False)[1] for _ in range(several)]
+        _leave(leaving)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self._forget)
 
     def _forget(self) -> None:
         self._timer = None
         kept, self._kept = self._kept, OrderedDict()
-        for one in kept.values():
-            one.__exit__()
+        _leave(kept.values())
 
 
-def _close_in_thread(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+def _leave(files: Iterable[OpenFile]) -> None:
+    _close_soon([descriptor for file in files for descriptor in file.left()])
+
+
+def _close_soon(descriptors: Sequence[int]) -> None:
+    if not descriptors:
+        return
+    try:  # in a thread: the last descriptor of a removed file gives its space back first
+        loop = asyncio.get_running_loop()
+        # Soon, not now: the garbage collector may have come here from within an executor, whose
+        # locks this very thread would then wait for.
+        loop.call_soon(_close_in_thread, loop, descriptors)
+    except RuntimeError:  # no loop, or one that ends
+        _close(descriptors)
+
+
+def _close_in_thread(loop: asyncio.AbstractEventLoop, descriptors: Sequence[int]) -> None:
     try:
-        loop.run_in_executor(None, os.close, descriptor)
+        loop.run_in_executor(None, _close, descriptors)
     except RuntimeError:  # a loop that ends
-        os.close(descriptor)
+        _close(descriptors)
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        with suppress(OSError):  # the others are still to be closed
+            os.close(descriptor)
 
 
 def _open(path: Path) -> tuple[int, int]:

@@ -125,6 +125,33 @@ async def test_no_more_than_so_many_stay_open(tmp_path: Path) -> None:
     await until(lambda: descriptors(tmp_path) == 0)
 
 
+class Counting(ThreadPoolExecutor):
+    """An executor that counts what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.given = 0
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        self.given += 1
+        return super().submit(*args, **kwargs)
+
+
+async def test_files_that_leave_together_take_one_turn_of_a_thread(tmp_path: Path) -> None:
+    executor, files = Counting(), OpenFiles(most=16)
+    asyncio.get_running_loop().set_default_executor(executor)
+    paths = [tmp_path / f"object-{number}" for number in range(17)]
+    for path in paths:
+        write(path, b"bytes")
+        with await opened(files, path):
+            pass
+    await until(lambda: descriptors(tmp_path) == 15)
+    assert executor.given == len(paths) + 1
+    await files.close()
+    await until(lambda: descriptors(tmp_path) == 0)
+    assert executor.given == len(paths) + 2
+
+
 async def test_ten_readers_at_once_leave_one_open(file: Path) -> None:
     files = OpenFiles()
     await asyncio.gather(*[opened(files, file) for _ in range(10)])
