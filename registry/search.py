@@ -3,10 +3,11 @@
 Every word must be one of the package's; the last may be the beginning of one. The rarest leads: its
 index is read in order, and each package found there is checked for the others.
 
-Where few packages have the word that leads, all of them are read, and the caller's right to each is
-looked up. Where many have it, what the caller may not see is not read: the index begins with the
-visibility, packages seen by a role on their owner are read owner by owner, and the others grant by
-grant. Nothing of what is hidden shows in counts or pages.
+Where few packages have the word that leads, all are read, and the caller's right to each is looked
+up; so are the first of many, as many as the caller has roles. Where these do not fill a page, what
+the caller may not see is not read: the index begins with the visibility, packages seen by a role on
+their owner are read owner by owner, and the others grant by grant. Nothing of what is hidden shows
+in counts or pages.
 """
 
 import json
@@ -35,7 +36,7 @@ search_terms s join packages p on p.id = s.package_id
 """
 _COVERED = covered("p.owner_id", "p.project_id", "p.id")
 _MATCHES = """
-(s.term, s.package_id) > ($5, $6) and s.term <= $4 and p.deleted_at is null
+(s.term, s.package_id) > ($5, $6) and p.deleted_at is null
   and (cast($10 as text) = '' or p.format = $10)
   and not exists (
     select 1 from search_terms x
@@ -51,12 +52,17 @@ other words, $8 and $9 the bounds of one that is only begun, $10 format, $11 vis
 size of a page, $13 owner."""
 
 
-def _arm(visibility: Visibility, owner: str, seen: str) -> str:
+_TO_LAST = "and s.term <= $4"
+_TO_ONE = "and (s.term, s.package_id) <= ($4, $13)"
+"""How far the index is read: to the last term, or to one package under $4."""
+
+
+def _arm(visibility: Visibility, owner: str, seen: str, to: str = _TO_LAST) -> str:
     """Return a page of what has one visibility, in the order of the index."""
     return f"""
 select term, package_id from (
   select s.term, s.package_id from {_FROM}
-  where s.visibility = {visibility:d} {owner} and {seen} and {_MATCHES}
+  where s.visibility = {visibility:d} {owner} {to} and {seen} and {_MATCHES}
     and (cast($11 as smallint) < 0 or cast($11 as smallint) = {visibility:d})
   order by s.term, s.package_id limit $12
 ) of_visibility_{visibility:d}
@@ -69,7 +75,7 @@ def _held(kind: int, resource: str, owner: str) -> str:
   select s.term, s.package_id from members m cross join grants g cross join packages p
     cross join search_terms s left join tokens k on k.id = $2
   where {HELD} and {on(kind, resource)} and s.package_id = p.id {owner} and {_COVERED}
-    and {_MATCHES} and (cast($11 as smallint) < 0 or p.visibility = $11)
+    {_TO_LAST} and {_MATCHES} and (cast($11 as smallint) < 0 or p.visibility = $11)
 """
 
 
@@ -104,12 +110,14 @@ def _all(owner: str, seen: str) -> str:
 
 
 def _few(owner: str) -> str:
-    """Return a page of what the caller sees of the packages that have a rare word."""
+    """Return a page of what the caller sees of the packages up to one, each of them judged."""
     return _found(
-        _arm(Visibility.PUBLIC, owner, OPEN),
+        _arm(Visibility.PUBLIC, owner, OPEN, _TO_ONE),
         # The anonymous hold nothing: none of it is read for them.
-        _arm(Visibility.INTERNAL, owner, f"$1 <> 0 and ({OPEN} or {_HOLDS}) and {_COVERED}"),
-        _arm(Visibility.PRIVATE, owner, f"$1 <> 0 and {_HOLDS} and {_COVERED}"),
+        _arm(
+            Visibility.INTERNAL, owner, f"$1 <> 0 and ({OPEN} or {_HOLDS}) and {_COVERED}", _TO_ONE
+        ),
+        _arm(Visibility.PRIVATE, owner, f"$1 <> 0 and {_HOLDS} and {_COVERED}", _TO_ONE),
     )
 
 
@@ -123,6 +131,18 @@ def _count(owner: str) -> str:
     return f"select {' + '.join(counts)} as found"
 
 
+def _ends(owner: str) -> str:
+    """Return where the index was read far enough: $5 packages of one visibility after ($3, $4)."""
+    arms = (
+        f"select term, package_id from (select s.term, s.package_id from search_terms s"
+        f" where s.visibility = {each:d} {owner} and (s.term, s.package_id) > ($3, $4)"
+        f" and s.term >= $1 and s.term <= $2 order by s.term, s.package_id limit 1 offset $5)"
+        f" of_{each:d}"
+        for each in Visibility
+    )
+    return f"select term, package_id from ({' union all '.join(arms)}) v order by 1, 2 limit 1"
+
+
 _OF_OWNER = "and s.owner_id = $13"
 _ON_OWNER = f"""
 exists (select 1 from members m cross join grants g where {HELD} and {on(OWNER, "$13")})
@@ -132,7 +152,14 @@ exists (select 1 from members m cross join grants g where {HELD} and (
   {on(OWNER, "p.owner_id")} or {on(PROJECT, "p.project_id")} or {on(PACKAGE, "p.id")}))
 """
 SEARCH_FEW = _few("")
-SEARCH_FEW_OF_OWNER = _few(_OF_OWNER)
+SEARCH_FEW_OF_OWNER = _few("and s.owner_id = $14")
+FIND_END = _ends("")
+FIND_END_OF_OWNER = _ends("and s.owner_id = $6")
+COUNT_HELD = """
+select count(*) as found from (
+  select 1 from members m cross join grants g
+  where m.user_id = $1 and g.grantee_id = m.group_id limit $2) held
+"""
 SEARCH_OPEN = _open("")
 SEARCH_OPEN_OF_OWNER = _open(_OF_OWNER)
 SEARCH_ALL = _all("", IS_SITE)
@@ -146,6 +173,10 @@ order by g.resource_id
 COUNT_TERMS = _count("")
 COUNT_TERMS_OF_OWNER = _count("and s.owner_id = $4")
 FIND_OWNER = "select id from accounts where name = $1 and kind in ('user', 'organization')"
+MOST_JUDGED = 2000
+"""Packages of one visibility that are read in the order of the index, at most."""
+LAST_ID = 2**62
+"""After every package."""
 NOBODY = -1
 """An owner that has nothing."""
 
@@ -207,10 +238,18 @@ class Results:
 class Search:
     """Finds packages; every caller sees what is open to it, and what its roles show it."""
 
-    def __init__(self, database: Database, permissions: Permissions, *, rare: int = RARE) -> None:
+    def __init__(
+        self,
+        database: Database,
+        permissions: Permissions,
+        *,
+        rare: int = RARE,
+        judged: int = MOST_JUDGED,
+    ) -> None:
         self._database = database
         self._permissions = permissions
         self._rare = rare
+        self._judged = judged
 
     async def find(self, who: Principal, question: Question, limit: int) -> Results:
         """Return up to `limit` packages by term and age, and no package twice.
@@ -231,15 +270,40 @@ class Search:
         found: list[Row] = []
         if admin:
             found += await self._page(SEARCH_ALL, SEARCH_ALL_OF_OWNER, page, owner_id)
-        elif counts[at.lead] < self._rare:
-            found += await self._page(SEARCH_FEW, SEARCH_FEW_OF_OWNER, page, owner_id)
         else:
-            found += await self._page(SEARCH_OPEN, SEARCH_OPEN_OF_OWNER, page, owner_id)
-            for row in await self._database.fetch(LIST_OWNERS, who.account_id, owner_id):
-                found += await self._database.fetch(SEARCH_HELD, *page, row["id"])
+            end = await self._end(who, words.bounds(at.lead), at, counts[at.lead], owner_id)
+            if end is not None:
+                few = (SEARCH_FEW, SEARCH_FEW_OF_OWNER)
+                found += await self._page(*few, (*page[:3], end[0], *page[4:], end[1]), owner_id)
+            if end is None or (end[1] != LAST_ID and len(found) <= limit):
+                found += await self._held(who, page, owner_id)
         rows = merge(found)
         more = key_of(rows[limit - 1], at.lead) if len(rows) > limit else None
         return Results(rows[:limit], more)
+
+    async def _end(
+        self, who: Principal, bounds: tuple[str, str], at: Position, count: int, owner_id: int
+    ) -> tuple[str, int] | None:
+        """Return up to where each package is judged, LAST_ID for all; None for none of them.
+
+        Reading so many as the caller has roles costs less than looking at each role.
+        """
+        if count < self._rare:
+            return bounds[1], LAST_ID
+        (row,) = await self._database.fetch(COUNT_HELD, who.account_id, self._judged)
+        if row["found"] <= self._rare:
+            return None
+        asked: list[Value] = [*bounds, at.term, at.package_id, row["found"]]
+        sql, owner = (FIND_END_OF_OWNER, [owner_id]) if owner_id else (FIND_END, [])
+        ends = await self._database.fetch(sql, *asked, *owner)
+        return (ends[0]["term"], ends[0]["package_id"]) if ends else (bounds[1], LAST_ID)
+
+    async def _held(self, who: Principal, page: tuple[Value, ...], owner_id: int) -> Sequence[Row]:
+        """Return a page of what is open to the caller, and of what each of its roles shows."""
+        found = [*await self._page(SEARCH_OPEN, SEARCH_OPEN_OF_OWNER, page, owner_id)]
+        for row in await self._database.fetch(LIST_OWNERS, who.account_id, owner_id):
+            found += await self._database.fetch(SEARCH_HELD, *page, row["id"])
+        return found
 
     async def _counts(self, words: Words, owner_id: int) -> Sequence[int]:
         """Return how many packages, of an owner or of all, have each word, up to a bound."""

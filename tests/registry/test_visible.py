@@ -12,7 +12,7 @@ from auth.audit import OPERATOR
 from auth.principals import Action, Principal, Scope, Visibility
 from auth.tokens import INSERT_LIMIT
 from registry.package_lists import Filters, PackageLists
-from registry.search import RARE, Question, Search
+from registry.search import Question, Search
 from registry.search_terms import write_terms
 from storage.database import Transaction
 from storage.errors import NotFound, Unauthenticated
@@ -22,11 +22,12 @@ from tests.registry.world import World
 EXAMPLES = 400 if os.environ.get("SOAK") else 20
 OWNERS = ("north", "south")
 PROJECTS = tuple(f"{owner}/app" for owner in OWNERS)
-PACKAGES = tuple(f"{owner}/{name}" for owner in OWNERS for name in ("one", "two"))
+PACKAGES = tuple(f"{owner}/part-{name}" for owner in OWNERS for name in ("one", "two"))
 TEAMS = ("north/a", "south/b")
 QUESTIONS: dict[str, list[tuple[str, ...]]] = {
     "a word": [("one",), ("two",)],
     "two words": [(f"{owner} {name}",) for owner in OWNERS for name in ("one", "two")],
+    "a word of all": [("part",)],
     "an owner": [(name, owner) for owner in OWNERS for name in ("one", "two")],
 }
 """Searches that together find every package: words, and an owner."""
@@ -163,7 +164,11 @@ class Universe:
         """Every list that names packages, a page at a time, by what it is."""
         database, permissions = self.world.services.database, self.world.services.permissions
         lists = PackageLists(database, permissions)
-        few, many = (Search(database, permissions, rare=rare) for rare in (RARE, 0))
+        searches = {
+            "rare": Search(database, permissions),
+            "first of many": Search(database, permissions, rare=0, judged=1),
+            "many": Search(database, permissions, rare=0, judged=0),
+        }
 
         async def all_of(filters: Filters) -> set[str]:
             found: list[str] = []
@@ -195,7 +200,7 @@ class Universe:
                 f"search of {what}, {how}": set().union(
                     *[await searched(search, *said) for said in asked]
                 )
-                for how, search in (("rare", few), ("common", many))
+                for how, search in searches.items()
                 for what, asked in QUESTIONS.items()
             },
             **{project: await all_of(Filters(project=project)) for project in PROJECTS},
