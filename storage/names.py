@@ -176,12 +176,17 @@ def parse_project(text: str) -> str:
 
 def parse_tag(text: str) -> Tag:
     """Read a tag. Raises TagInvalid."""
-    if not _TAG.fullmatch(text):
+    if not is_tag(text):
         raise TagInvalid(
             f"tag {quoted(text)} is not valid: use letters, digits, '_', '.', '-' (at most 128), "
             "beginning with a letter, a digit or '_'"
         )
     return Tag(text)
+
+
+def is_tag(text: str) -> bool:
+    """Whether `parse_tag` accepts it."""
+    return _TAG.fullmatch(text) is not None
 
 
 def parse_reference(text: str) -> Digest | Tag:

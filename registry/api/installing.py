@@ -14,7 +14,7 @@ from registry.packaging.version_rows import VersionRows
 from registry.rest.needs import READ_PACKAGE
 from registry.rest.operation import Call, Operation
 from storage.errors import NotFound
-from storage.names import RepositoryName, parse_tag
+from storage.names import RepositoryName, is_tag
 
 INSTALL = PACKAGE + "/install"
 USUAL = "latest"
@@ -65,7 +65,8 @@ class InstallingApi:
         return [Instructions(each.client, each.lines) for each in commands]
 
     async def _tag(self, package_id: int, repository: RepositoryName, wanted: str) -> str:
-        found = await self._packages.tag(package_id, parse_tag(wanted or USUAL))
+        asked = wanted or USUAL
+        found = await self._packages.tag(package_id, asked) if is_tag(asked) else None
         if found is None and not wanted:
             rows = await self._packages.tags(package_id, limit=1)
             found = rows[0] if rows else None

@@ -192,7 +192,7 @@ async def test_the_longest_names_work(writer: Client) -> None:
 
 
 async def test_names_kept_for_formats_are_refused(writer: Client) -> None:
-    for name in ("acme/npm/pad", "acme/maven/a/b", "acme/debian/stable"):
+    for name in ("acme/cargo/pad", "acme/maven/a/b", "acme/debian/stable"):
         response = await writer.post(f"/v2/{name}/blobs/uploads/")
         refused(response, 403, "DENIED", "kept for", "packages")
         refused(await writer.put_manifest(name, "v1", b"{}"), 403, "DENIED", "kept for")

@@ -44,5 +44,7 @@ async def test_what_is_not_there_is_not_installed(world: World, writer: Client) 
     for path in ("acme/app", "acme/npm%2Fpad"):
         response = await writer.get(f"/api/v1/packages/{path}/install?version=9.9.9")
         problem(response, 404, "", "9.9.9")
+    response = await writer.get(f"/api/v1/packages/acme/app/install?version={'0' * 255}")
+    problem(response, 404)
     response = await world.client("stranger").get("/api/v1/packages/acme/app/install")
     problem(response, 404)
