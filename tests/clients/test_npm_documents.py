@@ -72,7 +72,7 @@ def test_the_configuration_in_the_page_is_all_a_client_needs(
     (newcomer.home / ".npmrc").write_text(npmrc)
     (newcomer.home / ".yarnrc.yml").write_text(yarnrc)
     newcomer.env["NPM_TOKEN"] = registry.token
-    newcomer.env["YARN_ENABLE_IMMUTABLE_INSTALLS"] = "false"  # which yarn 4 turns on where CI is set
+    newcomer.env["YARN_ENABLE_IMMUTABLE_INSTALLS"] = "false"  # on where CI is set
     npm.published(newcomer, client, npm.package(tmp_path / "pad", "@acme/pad"))
     app = npm.project(tmp_path / "app")
     newcomer(client.name, *client.add, "@acme/pad", cwd=app)
