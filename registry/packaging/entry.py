@@ -28,6 +28,10 @@ from storage.errors import TooLarge
 
 MAX_JOINED = 64 * 1024 * 1024
 """Bytes of one kind of document about a package: that of some ten thousand versions."""
+LOOKED_AT = 64
+"""After so many small versions all of a package's are added up: each time would take the longer,
+the more there are. So a document may be larger by LOOKED_AT small ones, a sixty-fourth.
+"""
 
 
 async def insert_version(
@@ -67,7 +71,9 @@ async def insert_version(
     if parts is None or state:
         parts = adapter.fragments(published(package, facts, files, state, at, who))
     await write_facts(tx, version_id, files, parts)
-    await _require_room(tx, package_id, adapter, package)
+    largest = max((len(parts[kind]) for kind in adapter.joined), default=0)
+    if largest > MAX_JOINED // 4096 or version_id % LOOKED_AT == 0:
+        await _require_room(tx, package_id, adapter, package)
 
 
 async def _require_room(tx: Transaction, package_id: int, adapter: Format, package: str) -> None:
