@@ -4,16 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from auth.accounts import Accounts
-from auth.authenticate import Authenticator
 from auth.grantees import Grantees
-from auth.organizations import Organizations
-from auth.permissions import Permissions
-from auth.places import Places
-from auth.projects import Projects
-from auth.teams import Teams
 from auth.token_making import TokenMaking
-from auth.tokens import Tokens
 from auth.web_logins import WebLogins
 from formats.npm.absent import Absent
 from formats.npm.access import PackageAccess
@@ -30,54 +22,27 @@ from formats.npm.teams import TeamPages
 from formats.npm.tokens import TokenPages
 from registry.blobs import Blobs
 from registry.catalog import Catalog
-from registry.config import Config
 from registry.manifest_store import ManifestStore
 from registry.owned_packages import OwnedPackages
 from registry.package_changes import PackageChanges
 from registry.package_lists import PackageLists
-from registry.packaging.services import Packaging
 from registry.packaging.summaries import Summaries
 from registry.packaging.surface import Route
 from registry.search import Search
+from registry.services import AccountServices
 from registry.sign_in_limits import SignInLimits
 from registry.startup import forget_first_login
-from storage.clock import Clock
-from storage.database import Database
 
 
-class Services(Protocol):
+class Services(AccountServices, Protocol):
     """What these routes work with."""
 
-    @property
-    def config(self) -> Config: ...
-    @property
-    def database(self) -> Database: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def accounts(self) -> Accounts: ...
-    @property
-    def organizations(self) -> Organizations: ...
-    @property
-    def teams(self) -> Teams: ...
-    @property
-    def projects(self) -> Projects: ...
-    @property
-    def tokens(self) -> Tokens: ...
-    @property
-    def authenticator(self) -> Authenticator: ...
-    @property
-    def permissions(self) -> Permissions: ...
-    @property
-    def places(self) -> Places: ...
     @property
     def catalog(self) -> Catalog: ...
     @property
     def blobs(self) -> Blobs: ...
     @property
     def manifests(self) -> ManifestStore: ...
-    @property
-    def packaging(self) -> Packaging: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Reading list: npm docs, npm-dist-tag; npm's lib/commands/dist-tag.js.
 from starlette.responses import Response
 
 from formats.npm.json_bodies import answer, parse_json
-from formats.npm.names import parse_pair
+from formats.npm.paths import package_of
 from formats.npm.versions import parse_dist_tag
 from registry.deletion import Deletion
 from registry.packaging.surface import Call, Route
@@ -58,8 +58,3 @@ class DistTags:
             raise NotFound(f"{package_of(call)} has no dist-tag {tag}")
         await self._deletion.delete_tag(call.who, call.repository, tag)
         return answer({"ok": f"{tag} is no dist-tag any more"})
-
-
-def package_of(call: Call) -> str:
-    """Return the package in the path as npm writes it: `@acme/pad`."""
-    return parse_pair("@" + call.values["owner"], call.values["name"]).text

@@ -7,18 +7,15 @@ from starlette.responses import Response
 
 from auth.principals import Visibility
 from formats.npm.current import CurrentPackages
-from formats.npm.dist_tags import package_of
-from formats.npm.editing import version_in
 from formats.npm.fragments import ABBREVIATED, FULL
-from formats.npm.names import parse_name
 from formats.npm.packument import ABBREVIATED_TYPE
+from formats.npm.paths import PACKAGE, package_in, package_of, version_in
 from registry.packaging.documents import DocumentKey, Render, Small, respond
 from registry.packaging.services import Packaging
 from registry.packaging.surface import Call, Route
 from registry.rest.needs import READ_PACKAGE
 from storage.errors import NotFound
 
-PACKAGE = "/@{owner}/{name}"
 JSON = "application/json"
 
 
@@ -65,7 +62,7 @@ class PackageDocuments:
 
     async def tarball(self, call: Call) -> Response:
         """GET /PACKAGE/-/FILE: a tarball, as it was published."""
-        version, package = version_in(call), parse_name(package_of(call))
+        version, package = version_in(call), package_in(call.values)
         return await self._packaging.downloads.file(call, version, package.file(version))
 
     async def _respond(

@@ -15,9 +15,9 @@ from formats.npm.adapter import DEPRECATED
 from formats.npm.body_scan import MAX_DOCUMENT
 from formats.npm.changes import Changes, Current, check_revision, read_changes
 from formats.npm.current import CurrentPackages
-from formats.npm.dist_tags import package_of
 from formats.npm.fragments import FULL
 from formats.npm.json_bodies import answer
+from formats.npm.paths import PACKAGE, package_of, version_in
 from formats.npm.people import People
 from registry.deletion import Deletion
 from registry.errors import ManifestUnknown
@@ -30,7 +30,6 @@ from registry.tagging import Tagging
 from storage.errors import NotFound
 from storage.names import parse_tag
 
-PACKAGE = "/@{owner}/{name}"
 AT_ONCE = 1
 """Documents that are read at once: a large one takes a hundred MB, and nobody waits for it."""
 
@@ -145,11 +144,3 @@ class Editing:
                 await self._deletion.delete_manifest(call.who, call.repository, found.digest)
             except ManifestUnknown:
                 continue  # somebody else just did
-
-
-def version_in(call: Call) -> str:
-    """Return the version in a tarball's name. Raises NotFound."""
-    name, file = call.values["name"], call.values["file"]
-    if not (file.startswith(f"{name}-") and file.endswith(".tgz")):
-        raise NotFound(f"{package_of(call)} has no file {file[:100]!r}")
-    return file.removeprefix(f"{name}-").removesuffix(".tgz")

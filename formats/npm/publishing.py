@@ -20,7 +20,8 @@ from formats.npm.editing import Editing
 from formats.npm.json_bodies import answer
 from formats.npm.metadata import Attachment as Announced
 from formats.npm.metadata import Publication, access_notice, parse_publish
-from formats.npm.names import PackageName, parse_pair
+from formats.npm.names import PackageName
+from formats.npm.paths import PACKAGE, package_in
 from registry.apart import apart
 from registry.errors import TransferCut
 from registry.packaging.attachments import Attachment
@@ -30,8 +31,6 @@ from registry.packaging.publishing import Published, Publishing
 from registry.packaging.surface import Call, Route
 from registry.rest.needs import PUBLISH_PACKAGE
 from storage.errors import Invalid, TooLarge
-
-PACKAGE = "/@{owner}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Publishes:
 
     async def put(self, call: Call) -> Response:
         """PUT /PACKAGE: publish a version, or change what may change of those there are."""
-        package = parse_pair("@" + call.values["owner"], call.values["name"])
+        package = package_in(call.values)
         kept: list[StoredFile] = []
         try:
             received = await self._receive(call, package, kept)

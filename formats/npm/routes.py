@@ -11,7 +11,8 @@ from typing import Protocol
 
 from starlette.responses import JSONResponse, Response
 
-from formats.npm.names import FORMAT, parse_pair, unscoped
+from formats.npm.names import FORMAT, unscoped
+from formats.npm.paths import package_in
 from registry.errors import VersionExists
 from registry.packaging.surface import Call, Route
 from registry.paths import decode
@@ -57,7 +58,7 @@ class NpmRoutes:
 
     def repository(self, values: Mapping[str, str]) -> RepositoryName:
         """Return where a package lives. Raises NameInvalid."""
-        return parse_pair("@" + values["owner"], values["name"]).repository
+        return package_in(values).repository
 
     def error(self, error: PackhouseError, exchange: Exchange) -> Response:
         """Render an error: npm shows `error` to its user.

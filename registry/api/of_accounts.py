@@ -3,17 +3,9 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from auth.accounts import Accounts
-from auth.authenticate import Authenticator
 from auth.grantees import Grantees
 from auth.identities import Identities
-from auth.organizations import Organizations
-from auth.permissions import Permissions
-from auth.places import Places
-from auth.projects import Projects
-from auth.teams import Teams
 from auth.token_making import TokenMaking
-from auth.tokens import Tokens
 from auth.users import Users
 from registry.api.audit import AuditApi
 from registry.api.caller import CallerApi
@@ -27,42 +19,15 @@ from registry.api.teams import TeamsApi
 from registry.api.tokens import TokensApi
 from registry.api.users import UsersApi
 from registry.audit import Audit
-from registry.config import Config
 from registry.owner_renaming import OwnerRenaming
-from registry.packaging.services import Packaging
 from registry.rest.operation import Operation, Part
+from registry.services import AccountServices
 from registry.sign_in_limits import SignInLimits
-from storage.clock import Clock
-from storage.database import Database
 
 
-class Services(Protocol):
+class Services(AccountServices, Protocol):
     """What these operations are made of."""
 
-    @property
-    def config(self) -> Config: ...
-    @property
-    def database(self) -> Database: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def accounts(self) -> Accounts: ...
-    @property
-    def organizations(self) -> Organizations: ...
-    @property
-    def teams(self) -> Teams: ...
-    @property
-    def projects(self) -> Projects: ...
-    @property
-    def tokens(self) -> Tokens: ...
-    @property
-    def authenticator(self) -> Authenticator: ...
-    @property
-    def permissions(self) -> Permissions: ...
-    @property
-    def places(self) -> Places: ...
-    @property
-    def packaging(self) -> Packaging: ...
     @property
     def audit(self) -> Audit: ...
 
