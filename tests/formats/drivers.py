@@ -53,18 +53,24 @@ class NpmDriver:
     accepted = 201
     taken = (403,)
 
-    def file(self, name: str, version: str, *, more: str = "") -> bytes:
-        return packed(_document(name, version, more))
+    def file(self, name: str, version: str, *, more: str = "", owner: str = "acme") -> bytes:
+        return packed(_document(f"@{owner}/{name}", version, more))
 
     async def publish(
-        self, client: Client, name: str, version: str, *, more: str = ""
+        self,
+        client: Client | httpx.AsyncClient,
+        name: str,
+        version: str,
+        *,
+        more: str = "",
+        owner: str = "acme",
     ) -> httpx.Response:
-        tarball, full = self.file(name, version, more=more), f"@acme/{name}"
+        tarball, full = self.file(name, version, more=more, owner=owner), f"@{owner}/{name}"
         body = {
             "_id": full,
             "name": full,
             "dist-tags": {"latest": version},
-            "versions": {version: {**_document(name, version, more), "_id": f"{full}@{version}"}},
+            "versions": {version: {**_document(full, version, more), "_id": f"{full}@{version}"}},
             "access": None,
             "_attachments": {
                 f"{full}-{version}.tgz": {
@@ -74,7 +80,7 @@ class NpmDriver:
                 }
             },
         }
-        return await client.put(f"/npm/@acme%2f{name}", json=body)
+        return await client.put(f"/npm/@{owner}%2f{name}", json=body)
 
     async def download(
         self, client: Client, name: str, version: str, *, always: bool = False
@@ -114,7 +120,7 @@ class NpmDriver:
 
 def _document(name: str, version: str, more: str) -> dict[str, object]:
     said = {"description": more} if more else {}
-    return {"name": parse_name(f"@acme/{name}").text, "version": version, **said}
+    return {"name": parse_name(name).text, "version": version, **said}
 
 
 DRIVERS: list[Driver] = [NpmDriver()]
