@@ -9,6 +9,7 @@ from auth.token_making import TokenMaking
 from auth.web_logins import WebLogins
 from formats.npm.absent import Absent
 from formats.npm.access import PackageAccess
+from formats.npm.adapter import Npm
 from formats.npm.attestations import Attestations
 from formats.npm.audits import Audits
 from formats.npm.organizations import Members
@@ -20,8 +21,6 @@ from formats.npm.searching import Searching
 from formats.npm.sign_in import SignIn
 from formats.npm.teams import TeamPages
 from formats.npm.tokens import TokenPages
-from registry.blobs import Blobs
-from registry.catalog import Catalog
 from registry.manifest_store import ManifestStore
 from registry.owned_packages import OwnedPackages
 from registry.package_changes import PackageChanges
@@ -37,10 +36,6 @@ from registry.startup import forget_first_login
 class Services(AccountServices, Protocol):
     """What these routes work with."""
 
-    @property
-    def catalog(self) -> Catalog: ...
-    @property
-    def blobs(self) -> Blobs: ...
     @property
     def manifests(self) -> ManifestStore: ...
 
@@ -116,7 +111,5 @@ def _searching(services: Services) -> Part:
 
 
 def _attestations(services: Services) -> Attestations:
-    packaging, blobs = services.packaging, services.blobs
-    return Attestations(
-        packaging.versions, services.catalog, services.manifests, blobs, packaging.files
-    )
+    packaging = services.packaging
+    return Attestations(Npm(), packaging.versions, packaging.attached)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 from formats.npm import reading
+from formats.npm.bundles import BUNDLES, parse_bundle
 from formats.npm.changes import LATEST, check_message
 from formats.npm.fragments import ABBREVIATED, FULL, render_fragments
 from formats.npm.install import install_commands
@@ -20,8 +21,7 @@ TARBALL_TYPE = "application/vnd.packhouse.npm.package.v1.tar+gzip"
 
 DEPRECATED, ATTESTATIONS = "deprecated", "attestations"
 MAX_ATTESTATIONS = 16
-MAX_PREDICATE = 256
-"""Characters of what names the type of an attestation."""
+"""Types of what is attested of a version."""
 
 
 class Npm:
@@ -32,6 +32,7 @@ class Npm:
     metadata_type = METADATA_TYPE
     default_alias = LATEST
     joined = (FULL, ABBREVIATED)
+    attached = (BUNDLES,)
 
     def package_name(self, repository: RepositoryName, name: str) -> str:
         """Return `@acme/pad` for acme/npm/pad. Raises NameInvalid for what no package lives in."""
@@ -66,35 +67,31 @@ class Npm:
         return reading.read(package, metadata, files)
 
     def check_state(self, state: Mapping[str, Any]) -> State:
-        """Return a deprecation's message, and the types of attestations. Raises Invalid.
+        """Return a deprecation's message. Raises Invalid.
 
         An empty message is kept: it takes back one that was published with the version.
         """
-        unknown = sorted(state.keys() - {DEPRECATED, ATTESTATIONS})
+        unknown = sorted(state.keys() - {DEPRECATED})
         if unknown:
             raise Invalid(f"{quoted(unknown[0])} is nothing that changes of an npm package")
-        found: dict[str, Any] = {}
-        if DEPRECATED in state:
-            found[DEPRECATED] = check_message(state[DEPRECATED])
-        if state.get(ATTESTATIONS):
-            found[ATTESTATIONS] = _predicates(state[ATTESTATIONS])
-        return found
+        return {word: check_message(message) for word, message in state.items()}
 
     def install_commands(self, package: str, version: str, site: str) -> Sequence[InstallCommand]:
         """Return what to type for npm, pnpm, yarn and oras."""
         return install_commands(parse_name(package), version, f"{site}/{FORMAT}")
 
+    def with_attached(self, version: PublishedVersion, files: Sequence[bytes]) -> Mapping[str, Any]:
+        """Return the facts with the types of what bundles attest of the version."""
+        named, hashes = (version.package, version.version), [file.sha512 for file in version.files]
+        found = [one for one in map(parse_bundle, files) if one and one.is_about(*named, hashes)]
+        types = [*version.computed.get(ATTESTATIONS, ()), *(one.predicate_type for one in found)]
+        if not types:
+            return version.computed
+        return {
+            **version.computed,
+            ATTESTATIONS: sorted([*dict.fromkeys(types)][:MAX_ATTESTATIONS]),
+        }
+
     def fragments(self, version: PublishedVersion) -> Mapping[str, bytes]:
         """Return the version as it stands in the full and in the abbreviated document."""
         return render_fragments(version)
-
-
-def _predicates(said: object) -> list[str]:
-    types = said if isinstance(said, list | tuple) else [said]
-    fine = [each for each in types if isinstance(each, str) and 0 < len(each) <= MAX_PREDICATE]
-    if len(fine) != len(types) or len(fine) > MAX_ATTESTATIONS or not "".join(fine).isprintable():
-        raise Invalid(
-            f"'{ATTESTATIONS}' is not a list of at most {MAX_ATTESTATIONS} types, each a text of "
-            f"at most {MAX_PREDICATE} characters"
-        )
-    return sorted(set(fine))

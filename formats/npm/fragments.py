@@ -143,5 +143,5 @@ def person(name: str) -> dict[str, str]:
 
 def _predicates(version: PublishedVersion) -> Sequence[str]:
     """Return the types of what is attested, that of the provenance first."""
-    said = version.state.get("attestations") or version.computed.get("attestations") or ()
+    said = version.computed.get("attestations", ())
     return sorted(said, key=lambda type_: "/provenance/" not in type_)

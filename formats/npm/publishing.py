@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from starlette.responses import Response
 
 from formats.npm.adapter import ATTESTATIONS, TARBALL_TYPE, Npm
-from formats.npm.attestations import BUNDLES, parse_bundle
 from formats.npm.body import PublishBody, Received
+from formats.npm.bundles import BUNDLES, MAX_PREDICATE, parse_bundle
 from formats.npm.editing import Editing
 from formats.npm.json_bodies import answer
 from formats.npm.metadata import Attachment as Announced
@@ -141,10 +141,14 @@ class Publishes:
         if data is None or not said.content_type.startswith(BUNDLES):
             raise Invalid(f"attachment {said.name} is no sigstore bundle as JSON text")
         bundle = await asyncio.to_thread(parse_bundle, data)
-        if bundle is None or tarball.sha512 not in bundle.subjects:
-            raise Invalid(f"attachment {said.name} is no attestation of this tarball")
+        about = (publication.package.text, publication.version, [tarball.sha512])
+        if bundle is None or not bundle.is_about(*about):
+            raise Invalid(
+                f"attachment {said.name} is no attestation of this tarball: the subject of one is "
+                f"pkg:npm/{publication.package.text}@{publication.version} with the tarball's "
+                f"sha512, and its predicateType a text of at most {MAX_PREDICATE} characters"
+            )
         name = tarball.name.removesuffix(".tgz") + ".sigstore"
-        self._adapter.check_state({ATTESTATIONS: [bundle.predicate_type]})
         file = await self._files.add(name, said.content_type, once(data))
         return Provenance(bundle.predicate_type, Attachment(said.content_type, file))
 

@@ -11,10 +11,12 @@ from auth.principals import Principal
 from registry.errors import ManifestInvalid
 from registry.manifest_push import Kept, point
 from registry.package_texts import PackageText, tidied
+from registry.packaging.attached import Growth, list_attached
 from registry.packaging.entry import exists, insert_version
 from registry.packaging.format import Format, State, StoredFile, VersionFacts
 from registry.packaging.release_state import LIST_VERSIONS, remove_replaced
-from registry.packaging.state_changes import Change, Moved, apply
+from registry.packaging.rendering import FIND_WHOLE_OF, Moved
+from registry.packaging.state_changes import Change, apply
 from registry.packaging.version_rows import FIND_NAMED, FIND_TAG_NAMED, to_json
 from registry.repositories import record
 from storage.database import Transaction
@@ -98,7 +100,8 @@ class KnownVersion(Admission):
 class NewVersion(KnownVersion):
     """A version that was read as if its own client had published it.
 
-    It is one once its own tag names it. `since` is when it was published, `at` when it came.
+    It is one once its own tag names it. `since` is when it was published, `at` when it came;
+    `attached` are the referrers that its facts already speak of.
     """
 
     who: Principal
@@ -108,6 +111,7 @@ class NewVersion(KnownVersion):
     facts: VersionFacts
     files: Sequence[StoredFile]
     parts: Mapping[str, bytes]
+    attached: Sequence[int]
     since: int
     at: int
 
@@ -122,12 +126,17 @@ class NewVersion(KnownVersion):
         return tidied(asdict(self.facts.text)) if self.tagged else None
 
     async def record(self, tx: Transaction, package_id: int, kept: Kept) -> None:
-        """Make it a version, and the default alias name it where that names nothing."""
+        """Make it a version, and the default alias name it where that names nothing.
+
+        Raises Moved where something came that refers to it.
+        """
         if not self.tagged:
             return
         known = await tx.fetch_one(FIND_NAMED, package_id, self.version, self.own)
         if known is not None:
             return  # another push of the same bytes was first
+        if await list_attached(tx, package_id, self.digest, self.adapter) != self.attached:
+            raise Moved
         await insert_version(
             tx, self.who, package_id, kept.manifest_id, self.digest, self.adapter, self.package,
             self.facts, self.files, self.since, self.parts,
@@ -139,6 +148,26 @@ class NewVersion(KnownVersion):
             said.append(default)
         by = (self.who, self.access, package_id)
         await record(tx, "version.publish", *by, self.version, " ".join(said), self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Attaching(Admission):
+    """What may stand in the documents of the version it refers to, `known` if that is here."""
+
+    subject: Digest
+    known: bool
+    growth: Growth | None = None
+
+    async def check(self, tx: Transaction, package_id: int) -> None:
+        """Raises Moved where its version came or went meanwhile."""
+        row = await tx.fetch_one(FIND_WHOLE_OF, package_id, self.subject)
+        if (row is not None) != self.known:
+            raise Moved
+
+    async def record(self, tx: Transaction, _package_id: int, _kept: Kept) -> None:
+        """Let documents speak of it. Raises Moved where its version changed meanwhile."""
+        if self.growth is not None:
+            await self.growth.write(tx)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import BinaryIO
 
 from auth.permissions import Access
@@ -21,7 +22,7 @@ from registry.errors import ManifestInvalid
 from registry.manifest_push import check_members
 from registry.manifests import Descriptor, Manifest
 from registry.our_tags import STATE_TAG, STATE_TYPE
-from registry.packaging.admissions import Admission, KnownVersion, NewVersion, States
+from registry.packaging.admissions import Admission, Attaching, KnownVersion, NewVersion, States
 from registry.packaging.arrivals import (
     MAX_METADATA,
     Arrival,
@@ -32,6 +33,7 @@ from registry.packaging.arrivals import (
     read_arrival,
 )
 from registry.packaging.artifact import NAME
+from registry.packaging.attached import Attached, is_attached
 from registry.packaging.entry import published
 from registry.packaging.files import Files
 from registry.packaging.format import Format, StoredFile, VersionFacts
@@ -71,12 +73,14 @@ class Door:
         files: Files,
         formats: Formats,
         states: ReleaseStates,
+        attached: Attached,
         clock: Clock,
     ) -> None:
         self._database = database
         self._files = files
         self._formats = formats
         self._states = states
+        self._attached = attached
         self._clock = clock
         self._reading: SingleFlight[tuple[VersionFacts, Sequence[StoredFile]]] = SingleFlight()
 
@@ -102,7 +106,26 @@ class Door:
         if manifest.artifact_type in (adapter.artifact_type, adapter.metadata_type):
             return await self._admit_version(who, access, adapter, manifest, digest, data, tags)
         _check_attachment(access, adapter, manifest, tags)
-        return Admission()
+        return await self._admit_attachment(access, adapter, manifest, data)
+
+    async def _admit_attachment(
+        self, access: Access, adapter: Format, manifest: Manifest, data: bytes
+    ) -> Admission:
+        """Take what belongs to another manifest, which may be a version whose documents grow.
+
+        What says nothing true of the version is kept all the same: the types of bundles say not
+        what these are about, and what comes before its version cannot be judged yet.
+        """
+        subject, package_id = manifest.subject, access.package_id
+        if subject is None or package_id is None:  # which holds none of its files either
+            return Admission()
+        if not is_attached(adapter, manifest.artifact_type):
+            return Admission()
+        row = await self._attached.subject(package_id, subject.digest)
+        if row is None:
+            return Attaching(subject.digest, known=False)
+        growth = await self._attached.growth(access, package_id, adapter, row, data)
+        return Attaching(subject.digest, known=True, growth=growth)
 
     async def _admit_states(
         self,
@@ -159,11 +182,12 @@ class Door:
         # what is new, so that somebody has looked at it.
         since = created_at(arrival.said, at) if access.role >= Role.ADMIN else at
         version = published(package, facts, files, {}, since, who)
+        attached, version = await self._attached.joined(access, adapter, digest, version)
         parts = await asyncio.to_thread(adapter.fragments, version)
         return NewVersion(
-            access, digest, facts.version, own, own in tags, aliases,
-            who=who, adapter=adapter, row_name=name, package=package, facts=facts, files=files,
-            parts=parts, since=since, at=at,
+            access, digest, facts.version, own, own in tags, aliases, who=who, adapter=adapter,
+            row_name=name, package=package, facts=replace(facts, computed=version.computed),
+            files=files, parts=parts, attached=attached, since=since, at=at,
         )  # fmt: skip
 
     async def _name(self, access: Access, said: Mapping[str, str]) -> str:

@@ -105,6 +105,10 @@ class Format(Protocol):
     def joined(self) -> Sequence[str]:
         """The kinds of fragments of which a document joins those of all versions."""
 
+    @property
+    def attached(self) -> Sequence[str]:
+        """How the artifact types of the referrers begin of which documents speak; () for none."""
+
     def package_name(self, repository: RepositoryName, name: str) -> str:
         """Return the true name of a package, whose row has `name`: `@acme/pad` for acme/npm/pad.
 
@@ -128,6 +132,13 @@ class Format(Protocol):
 
     def check_state(self, state: Mapping[str, Any]) -> State:
         """Return the state as it may be kept. Raises Invalid."""
+
+    def with_attached(self, version: PublishedVersion, files: Sequence[bytes]) -> Mapping[str, Any]:
+        """Return `version.computed` with what the files of referrers add to it.
+
+        Whoever may push attaches what he likes: what is not about this version adds nothing. It
+        runs in a thread.
+        """
 
     def fragments(self, version: PublishedVersion) -> Mapping[str, bytes]:
         """Return the version's part of each kind of document about its package."""

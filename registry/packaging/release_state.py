@@ -22,7 +22,8 @@ from registry.our_tags import STATE_TAG, STATE_TYPE
 from registry.packaging.files import Files, once
 from registry.packaging.format import Format, State
 from registry.packaging.formats import Formats
-from registry.packaging.state_changes import FIND_WHOLE, Change, Moved, Rendering, apply
+from registry.packaging.rendering import Moved, Rendering
+from registry.packaging.state_changes import Change, apply, change_of
 from registry.packaging.state_manifest import (
     EMPTY,
     EMPTY_TYPE,
@@ -79,11 +80,12 @@ class ReleaseStates:
         blobs: Blobs,
         permissions: Permissions,
         formats: Formats,
+        rendering: Rendering,
         clock: Clock,
     ) -> None:
         self._database = database
         self._files = files
-        self._rendering = Rendering(database, files)
+        self._rendering = rendering
         self._blobs = blobs
         self._permissions = permissions
         self._formats = formats
@@ -122,9 +124,10 @@ class ReleaseStates:
             state = states.get(version["name"], {})
             if version["manifest_id"] is None or version["state"] == to_json(state):
                 continue
-            row = await self._database.fetch_one(FIND_WHOLE, package_id, version["name"])
+            row = await self._rendering.named(package_id, version["name"])
             if row is not None:
-                found.append(await self._rendering.change(access, package_id, adapter, row, state))
+                whole = await self._rendering.version(access, package_id, adapter, row)
+                found.append(await change_of(adapter, row, whole, state))
         return found
 
     async def _set(
@@ -136,13 +139,14 @@ class ReleaseStates:
         states: Mapping[str, State],
     ) -> None:
         picture = await picture_of(self._database, package_id)
-        changes, render = [], self._rendering.change
+        changes = []
         for version, state in states.items():
-            row = await self._database.fetch_one(FIND_WHOLE, package_id, version)
+            row = await self._rendering.named(package_id, version)
             if row is None or row["deleted_at"] is not None:
                 raise ManifestUnknown(f"{access.repository} has no version {version[:100]!a}")
             if row["state"] != to_json(state):
-                changes.append(await render(access, package_id, adapter, row, state))
+                whole = await self._rendering.version(access, package_id, adapter, row)
+                changes.append(await change_of(adapter, row, whole, state))
         if not changes:
             return
         merged = await self._merged(package_id, picture, states)

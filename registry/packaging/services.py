@@ -9,6 +9,7 @@ from registry.config import Config
 from registry.linking import Linking
 from registry.manifest_store import ManifestStore
 from registry.open_files import OpenFiles
+from registry.packaging.attached import Attached
 from registry.packaging.documents import Documents
 from registry.packaging.door import Door
 from registry.packaging.downloads import Downloads
@@ -16,6 +17,7 @@ from registry.packaging.files import Files
 from registry.packaging.formats import Formats
 from registry.packaging.publishing import Publishing
 from registry.packaging.release_state import ReleaseStates
+from registry.packaging.rendering import Rendering
 from registry.packaging.version_rows import VersionRows
 from storage.blobs import BlobStore
 from storage.clock import Clock
@@ -31,6 +33,7 @@ class Packaging:
     publishing: Publishing
     versions: VersionRows
     states: ReleaseStates
+    attached: Attached
     door: Door
     manifests: ManifestStore
     documents: Documents
@@ -51,14 +54,17 @@ class Packaging:
         """Connect them."""
         files, linking = Files(store), Linking(database, store, config.public_url)
         publishing = Publishing(database, files, blobs, permissions, linking, formats, clock)
-        states = ReleaseStates(database, files, blobs, permissions, formats, clock)
-        door = Door(database, files, formats, states, clock)
+        rendering = Rendering(database, files)
+        states = ReleaseStates(database, files, blobs, permissions, formats, rendering, clock)
+        attached = Attached(database, files, rendering)
+        door = Door(database, files, formats, states, attached, clock)
         return cls(
             formats=formats,
             files=files,
             publishing=publishing,
             versions=VersionRows(database),
             states=states,
+            attached=attached,
             door=door,
             manifests=ManifestStore(database, permissions, linking, formats, door, clock),
             documents=Documents.over(config, open_files),

@@ -58,8 +58,6 @@ def test_tags_are_versions_and_dist_tags() -> None:
         ({"deprecated": "use pad2"}, {"deprecated": "use pad2"}),
         ({"deprecated": ""}, {"deprecated": ""}),
         ({"deprecated": None}, {"deprecated": ""}),
-        ({"attestations": ["b", "a", "b"]}, {"attestations": ["a", "b"]}),
-        ({"attestations": []}, {}),
     ],
 )
 def test_a_state_is_kept_in_one_form(state: dict[str, Any], kept: dict[str, Any]) -> None:
@@ -73,11 +71,7 @@ def test_a_state_is_kept_in_one_form(state: dict[str, Any], kept: dict[str, Any]
         {"yanked": True},
         {"deprecated": 7},
         {"deprecated": "a\x00b"},
-        {"attestations": "x" * 257},
-        {"attestations": ["a"] * 17},
-        {"attestations": ["a\n"]},
-        {"attestations": [1]},
-        {"attestations": {"a": 1}},
+        {"attestations": ["a"]},
     ],
 )
 def test_a_state_that_says_anything_else_is_refused(state: dict[str, Any]) -> None:

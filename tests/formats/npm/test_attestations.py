@@ -3,18 +3,22 @@
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from auth.principals import Visibility
-from formats.npm.attestations import ALL_BYTES, parse_bundle
+from formats.npm.adapter import MAX_ATTESTATIONS
+from formats.npm.bundles import parse_bundle
+from registry.packaging.attached import ALL_BYTES
 from tests.formats.npm.shop import Shop, packed, told
 from tests.registry.client import OCI_EMPTY, Client, descriptor
 from tests.registry.world import World
 
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PROVENANCE = "https://slsa.dev/provenance/v1"
+PURL = "pkg:npm/%40acme/pad@1.0.0"
 PATHS = (
     "/npm/-/npm/v1/attestations/@acme%2fpad@1.0.0",
     "/npm/-/npm/v1/attestations/@acme/pad@1.0.0",
@@ -35,13 +39,11 @@ def sha512() -> str:
     return hashlib.sha512(packed({"name": "@acme/pad", "version": "1.0.0"})).hexdigest()
 
 
-def bundle(*subjects: str, predicate: str = PROVENANCE) -> bytes:
+def bundle(*subjects: str, predicate: str = PROVENANCE, name: str = PURL) -> bytes:
     """A bundle as a build service makes it, but for its signature."""
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [
-            {"name": "pkg:npm/%40acme/pad@1.0.0", "digest": {"sha512": each}} for each in subjects
-        ],
+        "subject": [{"name": name, "digest": {"sha512": each}} for each in subjects],
         "predicateType": predicate,
         "predicate": {},
     }
@@ -66,10 +68,61 @@ async def attach(client: Client, shop: Shop, *layers: bytes, kind: str = BUNDLE)
     await client.push_manifest("acme/npm/pad", "", document)
 
 
+LIES: list[Callable[[], bytes]] = [
+    lambda: bundle("0" * 128),
+    lambda: bundle("0" * 128, sha512()),
+    lambda: bundle(sha512(), name="pkg:npm/%40acme/pod@1.0.0"),
+    lambda: bundle(sha512(), name="pkg:npm/%40acme/pad@1.0.1"),
+    lambda: bundle(sha512(), name="pkg:npm/pad@1.0.0"),
+    lambda: bundle(sha512(), name=""),
+    lambda: bundle(sha512(), predicate=""),
+    lambda: bundle(sha512(), predicate="x\u001b[2J"),
+]
+
+
+async def advertised(shop: Shop) -> dict[str, Any] | None:
+    """What the package's document says of attestations."""
+    document = (await shop.world.client("reader").get("/npm/@acme%2fpad")).json()
+    found: dict[str, Any] | None = document["versions"]["1.0.0"]["dist"].get("attestations")
+    return found
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_bundle_that_lies_is_kept_and_not_advertised(
+    shop: Shop, lie: Callable[[], bytes]
+) -> None:
+    """cosign's signatures have the same type, and are as little about the tarball."""
+    await attach(shop.world.client("writer"), shop, lie())
+    assert await advertised(shop) is None
+    told(await shop.person("reader").get(PATHS[0]), 404, "no attestation")
+
+
+async def test_a_bundle_that_arrives_is_advertised(shop: Shop) -> None:
+    writer = shop.world.client("writer")
+    publish = "https://github.com/npm/attestation/tree/main/specs/publish/v0.1"
+    for predicate, first in ((publish, publish), (PROVENANCE, PROVENANCE), ("other", PROVENANCE)):
+        await attach(writer, shop, bundle(sha512(), predicate=predicate))
+        assert await advertised(shop) == {
+            "url": "http://registry.test" + PATHS[0],
+            "provenance": {"predicateType": first},
+        }
+    response = await shop.person("reader").get(PATHS[0])
+    assert len(response.json()["attestations"]) == 3
+
+
+async def test_types_of_attestations_have_a_bound(shop: Shop) -> None:
+    writer = shop.world.client("writer")
+    for number in range(MAX_ATTESTATIONS + 1):
+        await attach(writer, shop, bundle(sha512(), predicate=f"https://example.org/{number}"))
+    (row,) = await shop.world.rows("select facts from package_versions")
+    assert len(json.loads(row["facts"])["attestations"]) == MAX_ATTESTATIONS
+
+
 async def test_bundles_about_the_tarball_are_shown_as_they_are(shop: Shop) -> None:
     writer, made = shop.world.client("writer"), bundle(sha512())
     await attach(writer, shop, made)
-    await attach(writer, shop, bundle("0" * 128))
+    for lie in LIES:
+        await attach(writer, shop, lie())
     await attach(writer, shop, bundle(sha512()), made + b" ")
     await attach(writer, shop, b"not a bundle")
     await attach(writer, shop, bundle(sha512()) + b"\n", kind="application/vnd.acme.sbom")

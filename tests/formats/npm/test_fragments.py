@@ -122,14 +122,12 @@ def test_a_state_adds_a_deprecation_where_none_was_published() -> None:
     assert rendered(version)["deprecated"] == 'say "ä"'
 
 
-@pytest.mark.parametrize("where", ["computed", "state"])
-def test_attestations_are_named_in_dist(where: str) -> None:
+def test_attestations_are_named_in_dist() -> None:
     types = [
         "https://github.com/npm/attestation/tree/main/specs/publish/v0.1",
         "https://slsa.dev/provenance/v1",
     ]
-    said = {"attestations": types}
-    version = published(PAD, **said) if where == "computed" else published(PAD, state=said)
+    version = published(PAD, attestations=types)
     for kind in (FULL, ABBREVIATED):
         assert rendered(version, kind)["dist"]["attestations"] == {
             "url": "https://root.packhouse.invalid/-/npm/v1/attestations/@acme%2fpad@1.0.0",
@@ -147,8 +145,7 @@ def test_published_text_that_spells_a_placeholder_is_none() -> None:
 
 def test_states_that_spell_a_placeholder_are_text() -> None:
     said = "https://packhouse.invalid/x https://root.packhouse.invalid"
-    state = {"deprecated": said, "attestations": [said]}
-    version = published(PAD, state=state)
+    version = published(PAD, state={"deprecated": said}, attestations=[said])
     for kind in (FULL, ABBREVIATED):
         shown = json.loads(addressed(render_fragments(version)[kind], "https://h/npm", "@acme/pad"))
         assert shown["deprecated"] == said

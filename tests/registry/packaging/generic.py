@@ -6,7 +6,7 @@ A package is `owner:name`, a version three numbers and perhaps a prerelease; its
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 from registry.package_texts import PackageText
@@ -21,6 +21,8 @@ from storage.errors import Invalid, NameInvalid
 from storage.names import RepositoryName, Tag
 
 BIN = "application/vnd.packhouse.generic.file.v1"
+NOTE = "application/vnd.packhouse.generic.note"
+"""Of a referrer whose file is `version: text`; documents say the text."""
 _VERSION = re.compile(
     r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([a-z0-9.]{1,50}))?([+_][a-z0-9]{1,20})?"
 )
@@ -35,6 +37,7 @@ class Generic:
     metadata_type = "application/vnd.packhouse.generic.config.v1+json"
     default_alias = "latest"
     joined = ("full", "short")
+    attached = (NOTE,)
 
     def package_name(self, repository: RepositoryName, name: str) -> str:
         """Return `owner:name`."""
@@ -78,6 +81,15 @@ class Generic:
         if not set(state) <= {"deprecated"}:
             raise Invalid("a state says 'deprecated', and nothing else")
         return dict(state)
+
+    def with_attached(self, version: PublishedVersion, files: Sequence[bytes]) -> Mapping[str, Any]:
+        """Keep the notes about this version."""
+        begin = f"{version.version}: "
+        said = [file.decode() for file in files]
+        found = {text.removeprefix(begin) for text in said if text.startswith(begin)}
+        if not found:
+            return version.computed
+        return {**version.computed, "notes": sorted({*version.computed.get("notes", ()), *found})}
 
     def fragments(self, version: PublishedVersion) -> Mapping[str, bytes]:
         """Return all that is known as "full", and the version alone as "short"."""

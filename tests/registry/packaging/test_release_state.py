@@ -14,7 +14,7 @@ from registry.manifest_push import Kept
 from registry.manifests import parse_manifest
 from registry.our_tags import STATE_TAG, STATE_TYPE
 from registry.packaging.format import State
-from registry.packaging.state_changes import Moved
+from registry.packaging.rendering import Moved
 from registry.packaging.state_manifest import MAX_SIZE, STATES, render_states
 from storage.digest import Digest
 from storage.errors import Conflict, Denied, Invalid
