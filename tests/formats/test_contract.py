@@ -12,10 +12,10 @@ from registry.app import FORMATS
 from registry.packaging.formats import Formats
 from tests.formats.drivers import DRIVERS, Driver
 from tests.registry.client import OCI_MANIFEST, Client, basic
-from tests.registry.conftest import migrated_url, world, world_url
+from tests.registry.conftest import origin, peopled, postgresql_origin, sqlite_origin, world
 from tests.registry.world import World
 
-__all__ = ["migrated_url", "world", "world_url"]
+__all__ = ["origin", "peopled", "postgresql_origin", "sqlite_origin", "world"]
 
 
 @pytest.fixture

@@ -1,18 +1,16 @@
 """Fixtures of the registry's HTTP tests: a registry with people in it, on both databases."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
-import asyncpg
 import pytest
 from hypothesis import settings
 
 from registry.app import FORMATS
 from registry.config import Config
 from registry.packaging.formats import Formats
-from storage import migrations
-from storage.postgres import PostgresDatabase
+from tests.origins import Origin, PostgresOrigin, SqliteOrigin
 from tests.postgres import PostgresServer
 from tests.registry.client import Client
 from tests.registry.world import SetClock, World
@@ -21,38 +19,46 @@ settings.register_profile("busy", deadline=None)  # no timing on a machine that 
 settings.load_profile("busy")
 
 
+async def begin(url: str, directory: Path) -> dict[str, str]:
+    """Make what every world begins with; return the people's tokens."""
+    made = World(Config(data=str(directory), database=url, reserve_bytes=0), SetClock())
+    await made.open()
+    try:
+        await made.populate()
+    finally:
+        await made.close()
+    return made.tokens
+
+
 @pytest.fixture(scope="session")
-def migrated_url(postgres_server: PostgresServer) -> str:
-    """One PostgreSQL database with our schema, whose tables each test empties."""
+def sqlite_origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
+    """What worlds on SQLite begin with."""
+    return SqliteOrigin(begin, tmp_path_factory.mktemp("origin"))
 
-    async def make() -> str:
-        url = await postgres_server.create_database()
-        async with await PostgresDatabase.open(url) as database:
-            await database.migrate(migrations.load())
-        return url
 
-    return asyncio.run(make())
+@pytest.fixture(scope="session")
+def postgresql_origin(
+    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Origin]:
+    """What worlds on PostgreSQL begin with."""
+    directory = tmp_path_factory.mktemp("origin")
+    with closing(PostgresOrigin(begin, directory, postgres_server)) as origin:
+        yield origin
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def world_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a database for a world: SQLite's and the migrated PostgreSQL's in turn."""
-    if request.param == "sqlite":
-        return ""
-    url: str = request.getfixturevalue("migrated_url")
-    return url
+def origin(request: pytest.FixtureRequest) -> Origin:
+    """What worlds begin with, on each database in turn."""
+    found: Origin = request.getfixturevalue(f"{request.param}_origin")
+    return found
 
 
-async def empty(url: str) -> None:
-    """Delete all rows but the schema's: five times as fast as another database."""
-    connection = await asyncpg.connect(url)
-    try:
-        rows = await connection.fetch("select tablename from pg_tables where schemaname = 'public'")
-        tables = [row["tablename"] for row in rows if row["tablename"] != "schema"]
-        await connection.execute("set session_replication_role = replica")  # in any order
-        await connection.execute(";".join(f"delete from {table}" for table in tables))
-    finally:
-        await connection.close()
+@pytest.fixture
+def peopled(origin: Origin, tmp_path: Path) -> Config:
+    """A data directory and a database with the people of a world."""
+    directory = tmp_path / "data"
+    directory.mkdir(mode=0o700)
+    return Config(data=str(directory), database=origin.fill(directory), reserve_bytes=0)
 
 
 @pytest.fixture
@@ -62,16 +68,12 @@ def formats() -> Formats:
 
 
 @pytest.fixture
-async def world(world_url: str, formats: Formats, tmp_path: Path) -> AsyncIterator[World]:
+async def world(peopled: Config, origin: Origin, formats: Formats) -> AsyncIterator[World]:
     """A registry on each database in turn; nothing may be left that no row names."""
-    if world_url:
-        await empty(world_url)
-    config = Config(data=str(tmp_path / "data"), database=world_url, reserve_bytes=0)
-    config.directory.mkdir(mode=0o700)
-    made = World(config, SetClock(), formats)
+    made = World(peopled, SetClock(), formats)
+    made.tokens |= origin.made
     await made.open()
     try:
-        await made.populate()
         yield made
         if not made.damaged:
             await made.check()

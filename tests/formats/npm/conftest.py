@@ -4,9 +4,9 @@ import pytest
 
 from formats.npm.adapter import Npm
 from registry.packaging.formats import Formats
-from tests.registry.conftest import migrated_url, world, world_url
+from tests.registry.conftest import origin, peopled, postgresql_origin, sqlite_origin, world
 
-__all__ = ["migrated_url", "world", "world_url"]
+__all__ = ["origin", "peopled", "postgresql_origin", "sqlite_origin", "world"]
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from tests.registry.world import World
 
 @pytest.fixture
 async def empty_place(
-    world_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    world: World, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Config]:
     """A data directory and a database that hold nothing."""
     server: PostgresServer | None = None
-    if world_url:
+    if world.config.database:
         server = request.getfixturevalue("postgres_server")
     url = "" if server is None else await server.create_database()
     config = Config(data=str(tmp_path / "restored"), database=url, reserve_bytes=0)
