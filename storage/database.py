@@ -5,7 +5,7 @@ parameters, bigint, smallint 0/1, text in C collation, bytes. Statements are mod
 so that one test can prepare every one of them on both engines.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 Value = str | int | bytes | None
@@ -18,9 +18,10 @@ T = TypeVar("T")
 
 
 class Row(Protocol):
-    """One result row: columns by name or by position."""
+    """One result row: columns by name, by position, or all values in turn."""
 
     def __getitem__(self, key: str | int, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Transaction(Protocol):
@@ -47,7 +48,7 @@ class Database(Transaction, Protocol):
     run on the event loop; so may `fetch_column`, for at most 1,000 short rows that lie together in
     one index, and `fetch_few`, for point reads; `fetch` and `fetch_all` may scan and never do;
     `execute` is a transaction of its own.
-    Reads see every write that returned before they were called.
+    Reads see every write that returned before the turn of the event loop in which they are called.
     """
 
     engine: str

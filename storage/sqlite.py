@@ -13,6 +13,7 @@ from storage import migrations as schema
 from storage import sqlite_connection as sqlite
 from storage.database import Database, Question, Row, T, Transaction, Value, Work
 from storage.errors import Unavailable
+from storage.sqlite_answers import Answers
 from storage.sqlite_writer import Writer
 
 SCANNERS = 2
@@ -28,6 +29,7 @@ class SqliteDatabase(Database):
         self._path = directory / "packhouse.db"
         self._writer = Writer(directory)
         self._reader: sqlite3.Connection
+        self._answers: Answers
         self._scanners: SimpleQueue[sqlite3.Connection] = SimpleQueue()
         self._threads = ThreadPoolExecutor(SCANNERS, "sqlite-scanner")
         self._closed = False
@@ -46,6 +48,7 @@ class SqliteDatabase(Database):
             try:
                 # Only now is the file in WAL mode, whoever made it.
                 self._reader = sqlite.connect_reader(self._path)
+                self._answers = Answers(self._reader)
                 for _ in range(SCANNERS):
                     self._scanners.put(sqlite.connect_scanner(self._path))
             except BaseException:
@@ -64,7 +67,11 @@ class SqliteDatabase(Database):
         return await self.write(work)
 
     async def fetch_one(self, sql: str, *args: Value) -> Row | None:
-        return await self._read(sqlite.fetch_one, sql, args)
+        self._check_caller()
+        try:
+            return self._answers.fetch_one(sql, args)
+        except sqlite3.Error as error:
+            return await self._read_later(error, sqlite.fetch_one, sql, args)
 
     async def fetch_column(self, sql: str, *args: Value) -> Sequence[Any]:
         return await self._read(sqlite.fetch_column, sql, args)
@@ -111,10 +118,13 @@ class SqliteDatabase(Database):
         try:
             return read(self._reader, *asked)
         except sqlite3.Error as error:
-            if not sqlite.is_busy(error):
-                raise sqlite.translate(error)  # noqa: B904 - translate() sets the cause
+            return await self._read_later(error, read, *asked)
+
+    async def _read_later(self, error: sqlite3.Error, read: Callable[..., T], *asked: object) -> T:
+        """Wait off the loop for who was in the way, as after a crash: its log is recovered."""
+        if not sqlite.is_busy(error):
+            raise sqlite.translate(error)
         with _translated():
-            # Another process recovers the log after a crash: wait for it off the loop.
             return await self._scan(read, *asked)
 
     async def _scan(self, read: Callable[..., T], *asked: object) -> T:
