@@ -1,4 +1,7 @@
-"""What the HTTP parser under uvicorn leaves open: how long and how slow a request's head may be."""
+"""What the HTTP parser under uvicorn leaves open: how long and how slow a request's head may be.
+
+And how long a connection may idle, with one timer a connection where uvicorn makes one an answer.
+"""
 
 import asyncio
 from typing import Any
@@ -22,6 +25,9 @@ class GuardedProtocol(ZeroCopyProtocol):
         self._in_head = False
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._came = 0
+        self._idle_since: float | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
@@ -32,10 +38,13 @@ class GuardedProtocol(ZeroCopyProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._end_head()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse, and count what does not end a head."""
+        self._came = len(data)
         super().data_received(data)
         if not self._in_head:
             return
@@ -57,10 +66,39 @@ class GuardedProtocol(ZeroCopyProtocol):
 
         One that came in few reads is measured here; uvicorn answers 400 to what a callback raises.
         """
-        self._end_head()
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+        if self._head_bytes + self._came > HEAD_BYTES and self._head_size() > HEAD_BYTES:
             raise ValueError(_TOO_LONG)
+        self._end_head()
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin the next request that waits, or wait for one: uvicorn's, but for the timer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._end_idle)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
+
+    def _end_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_since is None:
+            return  # the answer that is being made winds the timer up
+        rest = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if rest > 0:
+            self._idle_timer = self.loop.call_later(rest, self._end_idle)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     @property
     def _answering(self) -> bool:

@@ -17,7 +17,6 @@ What each line below guards against was seen or read in the event loop's source:
 import asyncio
 import errno
 import os
-import re
 import socket
 from asyncio.constants import _SendfileMode
 from contextlib import suppress
@@ -38,8 +37,8 @@ _TURNS = 3
 _MORE = getattr(socket, "MSG_MORE", 0)
 _BODILESS = (204, 304)
 _UNUSUAL = (b"connection", b"transfer-encoding")
-_UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-"""What no header value may hold: a line break would begin another header."""
+_SAFE = bytes(byte for byte in range(256) if byte not in b"\x7f" and (byte >= 0x20 or byte == 9))
+"""What a header value may hold: a line break would begin another header."""
 
 
 class ZeroCopyProtocol(HttpToolsProtocol):
@@ -91,23 +90,27 @@ class Sender:
 
         await self._app(scope, receive, sending)
 
-    def _wire(self, head: Message) -> tuple[list[bytes], int | None] | None:
+    def _wire(self, head: Message) -> tuple[bytes, int | None] | None:
         """Return a head as it is written, and the length it promises.
 
         None for what uvicorn's cycle must see to: a peer that is gone or slow, a header about the
         connection.
         """
-        cycle, wire, length = self._cycle, [STATUS_LINE[head["status"]]], None
+        cycle, length = self._cycle, None
         if cycle.disconnected or cycle.flow.write_paused:
             return None
-        for name, value in head["headers"]:
+        lines = []
+        for name, value in (*cycle.default_headers, *head["headers"]):
             if name == b"content-length":
                 length = int(value)
-            elif name in _UNUSUAL or _UNSAFE.search(value):
+            elif name in _UNUSUAL:
                 return None
-            wire += name, b": ", value, b"\r\n"
-        wire.append(b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n")
-        return wire, length
+            lines.append(b"%b: %b\r\n" % (name, value))
+        fields = b"".join(lines)
+        if fields.translate(None, _SAFE) != b"\r\n" * len(lines):
+            return None
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        return STATUS_LINE[head["status"]] + fields + end, length
 
     def _send_whole(self, head: Message, message: Message) -> bool:
         """Write an answer that is complete and small in one piece; say whether that was done.
@@ -126,10 +129,9 @@ class Sender:
             body, length = b"", 0
         if body if head["status"] in _BODILESS else length != len(body):
             return False
-        wire.append(body)
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
-        cycle.transport.write(b"".join(wire))
+        cycle.transport.write(wire + body)
         self._complete()
         return True
 
@@ -144,7 +146,7 @@ class Sender:
         cycle.response_started = True
         cycle.waiting_for_100_continue = False
         cycle.expected_content_length = count
-        self._hold(b"".join(found[0]))
+        self._hold(found[0])
         await self._send_file(message)
         if not cycle.disconnected:
             self._complete()

@@ -8,6 +8,8 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -156,6 +158,16 @@ def test_slow_readers_do_not_keep_others_waiting(address: tuple[str, int], beare
     for raw in slow:
         with closing(raw), raw.makefile("rb") as file:
             assert answer(file)[2] == LARGE
+
+
+@pytest.mark.parametrize("content", [LARGE, SMALL, None])
+def test_an_answer_says_when_it_was_made(
+    address: tuple[str, int], bearer: str, content: bytes | None
+) -> None:
+    with http(address, bearer) as client:
+        path = "/v2/" if content is None else f"/v2/admin/z/blobs/{digest_of(content)}"
+        made = parsedate_to_datetime(client.get(path).headers["date"])
+    assert abs((datetime.now(UTC) - made).total_seconds()) < 600
 
 
 def test_a_file_that_was_cut_short_ends_the_connection(
