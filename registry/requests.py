@@ -163,7 +163,7 @@ def _without_secrets(path: str) -> str:
         path = _UPLOAD.sub("/blobs/uploads/...", path)
     if "/token/" in path:
         path = _TOKEN.sub(r"\1...", path)
-    return _TEXT.sub(r"\1...", path) if "/ph" in path or "%2" in path else path
+    return _TEXT.sub(r"\1...", path) if "ph" in path else path
 
 
 def _text(value: bytes) -> str:

@@ -9,6 +9,7 @@ it had scopes, so no scoped package has one.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from storage.digest import quoted
 from storage.errors import NameInvalid
@@ -38,7 +39,7 @@ class PackageName:
     @property
     def repository(self) -> RepositoryName:
         """Where it lives under /v2/: `acme/npm/pad`."""
-        return RepositoryName(self.owner, (FORMAT, component_of(self.name)))
+        return _repository(self.owner, self.name)
 
     def file(self, version: str) -> str:
         """Return the name of a version's tarball: `pad-1.0.0.tgz`."""
@@ -55,6 +56,7 @@ def parse_name(text: str) -> PackageName:
     return parse_pair(scope, name)
 
 
+@lru_cache(2000)
 def parse_pair(scope: str, name: str) -> PackageName:
     """Read two decoded segments of a path, `@owner` and `pad`. Raises NameInvalid."""
     text = f"{scope}/{name}"
@@ -72,6 +74,11 @@ def parse_pair(scope: str, name: str) -> PackageName:
     if name in _EXCLUDED:
         raise NameInvalid(f"no package may be called {quoted(name)}: choose another name")
     return PackageName(scope[1:], name)
+
+
+@lru_cache(2000)
+def _repository(owner: str, name: str) -> RepositoryName:
+    return RepositoryName(owner, (FORMAT, component_of(name)))
 
 
 def unscoped(name: str) -> NameInvalid:

@@ -112,7 +112,7 @@ def respond(
     said = {
         "ETag": tag,
         "Cache-Control": "public, no-cache" if public else "private, no-cache",
-        "Vary": "Accept, Accept-Encoding",
+        "Vary": "Accept, Accept-Encoding, Authorization",
     }
     wanted = headers.get("if-none-match")
     if wanted is not None:

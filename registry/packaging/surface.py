@@ -75,6 +75,7 @@ class Mount:
     def _match(self, raw: bytes) -> Sequence[Match]:
         if len(raw) > _LONGEST:
             raise Invalid(f"the path has more than {_LONGEST} bytes")
+        check_path(raw)
         text = self._adapter.canonical(raw[len(self.path) :].split(b"/")[1:])
         if not text.isprintable():
             raise Invalid("the path holds control characters")
@@ -138,8 +139,8 @@ class FormatSurface:
         response = await self._answer(scope, receive)
         if scope["method"] == "HEAD":
             response = _without_body(response)
-        said = {name for name, _ in response.raw_headers}
-        if b"vary" in said:
+        said = dict(response.raw_headers)
+        if b"Authorization" not in said.get(b"vary", b"Authorization"):
             response.headers.add_vary_header("Authorization")
         response.raw_headers.extend(header for header in HEADERS if header[0] not in said)
         await response(scope, receive, send)
@@ -156,7 +157,6 @@ class FormatSurface:
 
     async def _dispatch(self, scope: Scope, receive: Receive, exchange: Exchange) -> Response:
         raw = scope["raw_path"]
-        check_path(raw)
         mount = self._mount(raw)
         matches = mount.matches(raw)
         if not SECRETS.isdisjoint(matches[0][1]):

@@ -391,7 +391,7 @@ def test_the_form_is_chosen_and_each_has_its_tag() -> None:
     assert zipped.headers["content-encoding"] == "gzip"
     assert answer(Document("tag", b"plain", None), accept_encoding="gzip").body == b"plain"
     for response in (plain, zipped):
-        assert response.headers["vary"] == "Accept, Accept-Encoding"
+        assert response.headers["vary"] == "Accept, Accept-Encoding, Authorization"
         assert response.headers["cache-control"] == "public, no-cache"
         assert response.headers["content-type"] == "application/json"
     private = respond(SENT, {}, "text/plain", public=False)
