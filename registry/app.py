@@ -54,6 +54,7 @@ from registry.packaging.formats import Formats
 from registry.packaging.services import Packaging
 from registry.packaging.surface import AdapterRoutes, format_surfaces
 from registry.proxies import Proxies
+from registry.purging import Purging
 from registry.rate_limits import RateLimits
 from registry.reflection import PATH as REFLECTION
 from registry.reflection import Reflection
@@ -142,10 +143,10 @@ def wire(
 ) -> Services:
     """Connect the services over an open database and store."""
     accounts, tokens = Accounts(database, clock), Tokens(database, clock)
-    keys, last_uses = SigningKeys(database, clock), LastUses(database, clock)
+    keys, leases = SigningKeys(database, clock), Leases(database, clock, holder())
+    last_uses, collector = LastUses(database, clock), Collector(store, _retention(config), clock)
     permissions, bearers = Permissions(database, clock), Bearers(keys, clock, config.bearer_seconds)
     files, blobs = OpenFiles(), Blobs(database, store, permissions, clock)
-    uploading = (UploadIds(keys, clock), permissions, formats, clock, _upload_limits(config))
     packaging = Packaging.over(config, database, store, files, blobs, permissions, formats, clock)
     return Services(
         config=config,
@@ -166,21 +167,32 @@ def wire(
         places=Places(database, permissions),
         catalog=Catalog(database, permissions),
         blobs=blobs,
-        uploads=Uploads(database, store, blobs, *uploading),
+        uploads=_uploads(config, database, store, blobs, keys, permissions, formats, clock),
         manifests=packaging.manifests,
         deletion=Deletion(database, permissions, formats, clock),
         packages=Packages(database, clock),
         packaging=packaging,
-        restoration=Restoration(database, _retention(config), formats, clock),
-        leases=Leases(database, clock, holder()),
-        collector=Collector(store, _retention(config), clock),
+        restoration=Restoration(database, Purging(collector, leases), formats, clock),
+        leases=leases,
+        collector=collector,
         audit=Audit(database, clock),
         clock=clock,
     )
 
 
-def _upload_limits(config: Config) -> UploadLimits:
-    return UploadLimits(config.upload_seconds, config.blob_bytes, config.uploads_per_account)
+def _uploads(
+    config: Config,
+    database: Database,
+    store: BlobStore,
+    blobs: Blobs,
+    keys: SigningKeys,
+    permissions: Permissions,
+    formats: Formats,
+    clock: Clock,
+) -> Uploads:
+    ids = UploadIds(keys, clock)
+    limits = UploadLimits(config.upload_seconds, config.blob_bytes, config.uploads_per_account)
+    return Uploads(database, store, blobs, ids, permissions, formats, clock, limits)
 
 
 def _retention(config: Config) -> Retention:

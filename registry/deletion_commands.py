@@ -26,7 +26,9 @@ _FORM = "OWNER/NAME"
 def add_deletions(package: Any, asking: argparse.ArgumentParser) -> None:
     """Add the actions of `package` that delete and restore."""
     delete = package.add_parser("delete", parents=[asking], help="hide it, or a part of it")
-    purge = package.add_parser("purge", parents=[asking], help="end what can still be restored")
+    purge = package.add_parser(
+        "purge", parents=[asking], help="end what can still be restored, and remove its bytes"
+    )
     restore = package.add_parser("restore", parents=[asking], help="undo a deletion")
     listing = package.add_parser("deletions", parents=[asking], help="list what can be restored")
     for action in (delete, restore, purge, listing):
@@ -109,7 +111,7 @@ async def package_restore(api: Api, options: argparse.Namespace) -> int:
 
 
 async def package_purge(api: Api, options: argparse.Namespace) -> None:
-    """End what can still be restored: of one deletion, or of a deleted package."""
+    """Remove for good what can still be restored: one deletion, or all of a deleted package."""
     names = split_name(options.repository, _FORM)
     listed = await api.all(ListedPackageDeletion, DELETIONS, *names)
     if options.deletion is None:
@@ -124,9 +126,20 @@ async def package_purge(api: Api, options: argparse.Namespace) -> None:
     total = sum(one.manifests for one in listed)
     with Progress("purge", total, sys.stderr, "manifests") as progress:
         for one in listed:
-            await api.tell("DELETE", DELETION, *names, str(one.id))
+            await _purge(api, names, one.id)
             progress.advance(one.manifests)
-    print(f"{len(listed)} deletions purged: gc removes what they held", file=sys.stderr)
+    print(
+        f"{len(listed)} deletions purged: no bytes are left that they alone held", file=sys.stderr
+    )
+
+
+async def _purge(api: Api, names: tuple[str, str], deletion_id: int) -> None:
+    """Purge one that may be gone already, with the one before or by another hand."""
+    try:
+        await api.tell("DELETE", DELETION, *names, str(deletion_id))
+    except Refused as error:
+        if error.status != 404:
+            raise
 
 
 async def _require_deleted(api: Api, name: str) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from registry.blobs import TRASH_DELAY
 from registry.leases import Term
-from registry.retention import CHUNK, HOLD_PACKAGE, Retention, ids, throw_away
+from registry.retention import CHUNK, HOLD_PACKAGE, PURGED, Retention, ids, throw_away
 from storage.database import Row, Transaction
 
 MANIFEST_CHUNK = 100
@@ -36,6 +37,17 @@ delete from uploads where id in (select value from json_each(cast($1 as text)))
   and not exists (select 1 from upload_segments s where s.upload_id = uploads.id)
 """
 
+LIST_UNMARKED = """
+select m.id, m.repository_id from deletions d join manifests m on m.deletion_id = d.id
+where d.deleted_at = $1 and m.deleted_at > $1
+  and not exists (select 1 from manifest_children e where e.child_id = m.id)
+limit $2
+"""
+MARK_PURGED = """
+update manifests set deleted_at = $2
+where id in (select cast(value as bigint) from json_each(cast($1 as text)))
+  and exists (select 1 from deletions d where d.id = manifests.deletion_id and d.deleted_at = $2)
+"""
 LIST_EXPIRED_MANIFESTS = """
 select id, repository_id from manifests where deleted_at < $1 order by deleted_at limit $2
 """
@@ -46,7 +58,7 @@ where e.child_id in (select cast(value as bigint) from json_each(cast($1 as text
   and p.deleted_at < $2 limit $3
 """
 LIST_REMOVABLE = """
-select m.id, m.content_id, m.deletion_id from manifests m
+select m.id, m.content_id, m.deletion_id, m.deleted_at from manifests m
 where m.id in (select cast(value as bigint) from json_each(cast($1 as text)))
   and m.deleted_at < $2
   and not exists (select 1 from manifest_children e where e.child_id = m.id)
@@ -97,7 +109,8 @@ where id in (select cast(value as bigint) from json_each(cast($1 as text)))
   and not exists (select 1 from tag_history h where h.content_id = manifest_contents.id)
 """
 ORPHAN_BLOBS = """
-update repository_blobs set orphaned_at = $3
+update repository_blobs set
+  orphaned_at = case when uploaded_at is null then cast($4 as bigint) else cast($3 as bigint) end
 where repository_id = $1
   and blob_id in (select cast(value as bigint) from json_each(cast($2 as text)))
   and not exists (select 1 from manifest_blobs e
@@ -159,7 +172,7 @@ async def purge_uploads(term: Term, retention: Retention, at: int) -> Counter[st
     async def work(tx: Transaction) -> Counter[str]:
         closed = ids(await tx.fetch(CLOSE_EXPIRED_UPLOADS, ids(due), before, at))
         segments = await tx.fetch(LIST_SEGMENT_KEYS, closed, CHUNK)
-        await throw_away(tx, segments, at)
+        await throw_away(tx, segments, at + TRASH_DELAY)  # whoever reads them may finish
         await tx.execute(DELETE_SEGMENTS_BY_KEY, ids(segments, "key"))
         removed = await tx.execute(DELETE_UPLOADS, closed)
         return Counter({"uploads": removed})
@@ -172,7 +185,7 @@ async def expire_manifests(term: Term, retention: Retention, at: int) -> Counter
     before = retention.deleted_before(at)
     due = await term.database.fetch(LIST_EXPIRED_MANIFESTS, before, MANIFEST_CHUNK)
     if not due:
-        return None
+        return Counter() if await _mark_purged(term) else None
     chosen = due
     while parents := await term.database.fetch(
         LIST_EXPIRED_PARENTS, ids(chosen), before, MANIFEST_CHUNK
@@ -183,6 +196,25 @@ async def expire_manifests(term: Term, retention: Retention, at: int) -> Counter
         expired = _Expired(repository_id, ids(rows), before, at)
         removed += await term.write(expired.remove)
     return removed
+
+
+async def _mark_purged(term: Term) -> bool:
+    """Mark what purged deletions hide without a mark; say whether there was any.
+
+    A purge may have died before, or an index of another deletion have needed a child until now.
+    """
+    due = await term.database.fetch(LIST_UNMARKED, PURGED, CHUNK)
+    for repository_id, rows in by_repository(due):
+        await _mark(term, repository_id, ids(rows))
+    return bool(due)
+
+
+async def _mark(term: Term, repository_id: int, manifests: str) -> None:
+    async def work(tx: Transaction) -> None:
+        await tx.execute(HOLD_PACKAGE, repository_id)
+        await tx.execute(MARK_PURGED, manifests, PURGED)
+
+    await term.write(work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +230,7 @@ class _Expired:
         await tx.execute(HOLD_PACKAGE, self.repository_id)
         going = await tx.fetch(LIST_REMOVABLE, self.candidates, self.before)
         if going:
-            await self._remove_edges(tx, ids(going))
+            await self._remove_edges(tx, going)
             await _burn(tx, ids(going))
             await tx.execute(DELETE_MANIFESTS, ids(going))
             contents = ids(going, "content_id")
@@ -208,10 +240,15 @@ class _Expired:
         await self._keep_children(tx)
         return Counter({"manifests": len(going)})
 
-    async def _remove_edges(self, tx: Transaction, manifests: str) -> None:
+    async def _remove_edges(self, tx: Transaction, going: Sequence[Row]) -> None:
+        """Nobody was told of a blob that only hidden manifests named: a purge needs no grace."""
+        manifests = ids(going)
+        purged = ids(row for row in going if row["deleted_at"] == PURGED)
         blobs = ids(await tx.fetch(LIST_BLOBS_OF, manifests), "blob_id")
+        purged_blobs = ids(await tx.fetch(LIST_BLOBS_OF, purged), "blob_id")
         await tx.execute(DELETE_BLOB_EDGES, manifests)
-        await tx.execute(ORPHAN_BLOBS, self.repository_id, blobs, self.at)
+        await tx.execute(ORPHAN_BLOBS, self.repository_id, blobs, self.at, self.at)
+        await tx.execute(ORPHAN_BLOBS, self.repository_id, purged_blobs, self.at, PURGED)
         await tx.execute(DELETE_CHILD_EDGES, manifests)
         await tx.execute(DELETE_DELETED_TAGS_OF, manifests)
         await tx.execute(DELETE_TAGS_OF, manifests)

@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from registry.retention import Retention
-from registry.undoing import PURGED
+from registry.retention import PURGED, Retention
 from storage.clock import SECOND, rfc3339
 from storage.database import Database, Row
 from storage.digest import Digest
@@ -16,6 +15,9 @@ from storage.errors import Invalid
 
 MOST = 1000
 """Holders of each kind that are named."""
+
+_GOING = "purged: gone with the next round of gc"
+"""A purge that did not come to its end: its process died, or waited too long for another."""
 
 _KEY = re.compile(r"[0-9a-f]{32,128}")
 
@@ -152,7 +154,7 @@ class Explainer:
             names = ", ".join(row["name"] for row in tags)
             return (f"live, tagged {names}" if names else "live without a tag: kept"), None
         if deleted_at == PURGED:
-            return "purged: gone with the next round of gc", PURGED
+            return _GOING, PURGED
         until = deleted_at + self._retention.restore * SECOND
         return (
             f"deleted {rfc3339(deleted_at)} by deletion {manifest['deletion_id']}: can be "
@@ -165,6 +167,8 @@ class Explainer:
         if link["orphaned_at"] is None:
             text = f"{repository} links it for nothing: the next sweep sees that"
             return Fact("link", repository, repository, text)
+        if link["orphaned_at"] == PURGED:
+            return Fact("link", repository, repository, f"{repository} held it: {_GOING}", PURGED)
         until = link["orphaned_at"] + self._retention.grace * SECOND
         how = "was pushed or mounted" if link["uploaded_at"] is not None else "is hidden"
         text = f"it {how} in {repository} and no manifest names it: kept until {rfc3339(until)}"
@@ -173,6 +177,8 @@ class Explainer:
     def _unlinked(self, row: Row) -> Fact:
         if row["orphaned_at"] is None:
             return Fact("grace", "", row["key"], "no repository links it: the next sweep sees that")
+        if row["orphaned_at"] == PURGED:
+            return Fact("grace", "", row["key"], f"no repository links it: {_GOING}", PURGED)
         until = row["orphaned_at"] + self._retention.grace * SECOND
         text = f"no repository links it: its bytes go into the trash after {rfc3339(until)}"
         return Fact("grace", "", row["key"], text, until)
@@ -193,7 +199,8 @@ class Explainer:
         facts += [self._upload(row) for row in await self._database.fetch(FIND_KEY_IN_UPLOADS, key)]
         if row := await self._database.fetch_one(FIND_KEY_IN_TRASH, key):
             until: int = row["due_at"]
-            facts.append(Fact("trash", "", key, f"it is trash: removed {rfc3339(until)}", until))
+            when = _GOING if until == PURGED else f"removed {rfc3339(until)}"
+            facts.append(Fact("trash", "", key, f"it is trash: {when}", until))
         return facts
 
 

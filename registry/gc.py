@@ -11,18 +11,27 @@ registry/sweep.py for what crashes leave.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from registry.audit import expire_audit
+from registry.blobs import TRASH_DELAY
 from registry.expiry import by_repository, expire_deletions, expire_manifests, purge_uploads
 from registry.leases import Term
-from registry.retention import CHUNK, HOLD_PACKAGE, Retention, ids, throw_away
+from registry.retention import (
+    CHUNK,
+    HOLD_PACKAGE,
+    PURGED,
+    PurgedAlone,
+    Retention,
+    ids,
+    throw_away,
+)
 from registry.sign_in_expiry import expire_browsers, expire_sign_ins
 from registry.sweep import Sweep
 from storage.blobs import BlobStore
 from storage.clock import Clock
-from storage.database import Transaction
+from storage.database import Row, Transaction
 
 LEASE = "gc"
 CHUNKS = 20
@@ -40,7 +49,7 @@ where repository_id = $1
   and not exists (select 1 from manifest_blobs e
     where e.repository_id = repository_blobs.repository_id
       and e.blob_id = repository_blobs.blob_id)
-returning blob_id
+returning blob_id, orphaned_at
 """
 CLEAR_LINK_HINTS = """
 update repository_blobs set orphaned_at = null, uploaded_at = null
@@ -60,7 +69,7 @@ delete from blobs
 where id in (select cast(value as bigint) from json_each(cast($1 as text)))
   and orphaned_at < $2
   and not exists (select 1 from repository_blobs rb where rb.blob_id = blobs.id)
-returning store, key, size
+returning store, key, size, orphaned_at
 """
 CLEAR_BLOB_HINTS = """
 update blobs set orphaned_at = null
@@ -102,6 +111,7 @@ class Collector:
         self._store = store
         self.retention = retention
         self._clock = clock
+        self._purged = PurgedAlone()
         self.sweep = Sweep(store)
         self.steps: tuple[Step, ...] = (
             purge_uploads,
@@ -130,9 +140,27 @@ class Collector:
                 finished = False
         return Round(removed, finished)
 
-    async def _remove_objects(self, term: Term, _: Retention, at: int) -> Counter[str] | None:
+    async def purge(self, term: Term) -> Counter[str]:
+        """Do all that was purged, to its end, and nothing that is due by age. Raises LeaseLost."""
+        removed: Counter[str] = Counter()
+        steps: tuple[Step, ...] = (
+            expire_manifests,
+            expire_deletions,
+            remove_links,
+            remove_blobs,
+            self._remove_objects,
+        )
+        for step in steps:
+            while (done := await step(term, self._purged, self._clock())) is not None:
+                removed += done
+        return removed
+
+    async def _remove_objects(
+        self, term: Term, retention: Retention, at: int
+    ) -> Counter[str] | None:
         """T8: delete the objects of due trash, then their rows; a crash between repeats it."""
-        due = ids(await term.database.fetch(LIST_DUE_TRASH, at, CHUNK), "key")
+        until = retention.trashed_until(at)
+        due = ids(await term.database.fetch(LIST_DUE_TRASH, until, CHUNK), "key")
         if due == "[]":
             return None
 
@@ -166,14 +194,20 @@ async def _remove_links(
         await tx.execute(HOLD_PACKAGE, repository_id)
         gone = await tx.fetch(DELETE_LINKS, repository_id, blobs, before)
         await tx.execute(CLEAR_LINK_HINTS, repository_id, blobs, before)
-        await tx.execute(SUSPECT_BLOBS, ids(gone, "blob_id"), at)
+        purged, others = _apart(gone)
+        await tx.execute(SUSPECT_BLOBS, ids(others, "blob_id"), at)
+        await tx.execute(SUSPECT_BLOBS, ids(purged, "blob_id"), PURGED)
         return Counter({"links": len(gone)})
 
     return await term.write(work)
 
 
 async def remove_blobs(term: Term, retention: Retention, at: int) -> Counter[str] | None:
-    """T7: remove blobs that no repository has linked for the grace; their objects become trash."""
+    """T7: remove blobs that no repository has linked for the grace; their objects become trash.
+
+    There they lie for an hour, so that who has just been told the key still finds them; those of a
+    purge do not: what deletion hid has no new readers, and an open file survives its removal.
+    """
     before = retention.orphaned_before(at)
     due = ids(await term.database.fetch(LIST_ORPHANED_BLOBS, before, CHUNK))
     if due == "[]":
@@ -181,8 +215,16 @@ async def remove_blobs(term: Term, retention: Retention, at: int) -> Counter[str
 
     async def work(tx: Transaction) -> Counter[str]:
         gone = await tx.fetch(DELETE_BLOBS, due, before)
-        await throw_away(tx, gone, at)
+        purged, others = _apart(gone)
+        await throw_away(tx, others, at + TRASH_DELAY)
+        await throw_away(tx, purged, PURGED)
         await tx.execute(CLEAR_BLOB_HINTS, due, before)
         return Counter({"blobs": len(gone), "bytes": sum(row["size"] for row in gone)})
 
     return await term.write(work)
+
+
+def _apart(gone: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Return what a purge orphaned, and the rest: the mark goes from links to blobs to objects."""
+    purged = [row for row in gone if row["orphaned_at"] == PURGED]
+    return purged, [row for row in gone if row["orphaned_at"] != PURGED]

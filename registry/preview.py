@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from registry.gc import CHUNKS
-from registry.retention import CHUNK, Retention
+from registry.retention import CHUNK, PURGED, Retention
 from registry.sweep import LIST_KNOWN_KEYS, UNKNOWN_AGE
 from storage.blobs import BlobStore
 from storage.clock import SECOND, Clock, rfc3339
@@ -113,5 +113,5 @@ class Preview:
 
 
 def _removal(kind: str, row: Row, why: str) -> Removal:
-    since = rfc3339(row["since"]) if row["since"] else "purged"
-    return Removal(kind, row["repository"], row["name"], why.format(since))
+    said = why.format(rfc3339(row["since"])) if row["since"] != PURGED else "purged"
+    return Removal(kind, row["repository"], row["name"], said)

@@ -5,13 +5,15 @@ that was deleted. What happened since goes first: a tag that exists again is lef
 and reported. For callers that were authorized.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from auth.principals import Principal
 from registry.packaging.formats import Formats
-from registry.retention import CHUNK, Retention
-from registry.undoing import PURGED, Undoing
+from registry.purging import Purging
+from registry.retention import CHUNK, PURGED
+from registry.undoing import Undoing
 from storage.clock import SECOND, Clock
 from storage.database import Database, Row
 from storage.errors import NotFound
@@ -55,10 +57,11 @@ class Restoration:
     """Lists, restores and purges, by repository and the deletion's id."""
 
     def __init__(
-        self, database: Database, retention: Retention, formats: Formats, clock: Clock
+        self, database: Database, purging: Purging, formats: Formats, clock: Clock
     ) -> None:
         self._database = database
-        self._retention = retention
+        self._purging = purging
+        self._retention = purging.retention
         self._formats = formats
         self._clock = clock
 
@@ -106,20 +109,27 @@ class Restoration:
             last = await self._restore_tags(undoing, last, restored)
 
     async def purge(self, who: Principal, repository: str, deletion_id: int) -> None:
-        """End the window of a deletion: gc's next round removes it. Raises NotFound."""
+        """End the window of a deletion, and remove the bytes that nothing else needs.
+
+        A package's takes along what it holds for no manifest. Raises NotFound.
+        """
         package = await self._package(repository)
         undoing = self._undoing(package, deletion_id, who)
-        await self._database.write(undoing.purge)
-        after = 0
-        while purged := await self._purge_some(undoing, after):
-            after = purged[-1]
+        whole = await self._database.write(undoing.purge)
+        await self._purge_all(undoing.purge_manifests)
+        if whole:
+            await self._purge_all(undoing.purge_blobs)
+        await self._purging.finish()
 
     def _undoing(self, package: Row, deletion_id: int, who: Principal) -> Undoing:
         default = self._formats.default_alias(parse_repository(package["repository"]))
         return Undoing(package, deletion_id, who, self._retention, default, self._clock())
 
-    async def _purge_some(self, undoing: Undoing, after: int) -> Sequence[int]:
-        return await self._database.write(lambda tx: undoing.purge_manifests(tx, after))
+    async def _purge_all(self, step: Callable[..., Awaitable[Sequence[int]]]) -> None:
+        """Run a step to its end: each turn goes on after the last row id of the one before."""
+        after = 0
+        while purged := await self._database.write(partial(step, after=after)):
+            after = purged[-1]
 
     async def _package(self, repository: str) -> Row:
         row = await self._database.fetch_one(FIND_PACKAGE_STATE, repository)

@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from registry.blobs import TRASH_DELAY
 from storage.clock import SECOND
 from storage.database import Row, Transaction
 
 CHUNK = 500
 """Rows of one transaction, at most."""
+
+PURGED = 0
+"""The time of what was purged, in every column that gc goes by: past each window and grace."""
 
 HOLD_PACKAGE = "update packages set revision = revision where id = $1"
 """Takes a package's lock without telling caches that something changed."""
@@ -52,13 +54,34 @@ class Retention:
         """What was orphaned before this has had its grace at `at`."""
         return at - self.grace * SECOND
 
+    def trashed_until(self, at: int) -> int:
+        """Objects whose time in the trash ends then or before go at `at`."""
+        return at
 
-async def throw_away(tx: Transaction, objects: Iterable[Row], at: int) -> None:
-    """Put objects (rows with store and key) into the trash; whoever reads them may finish."""
+
+@dataclass(frozen=True, slots=True)
+class PurgedAlone(Retention):
+    """Everything stays but what was purged: that goes at once, without any grace."""
+
+    def deleted_before(self, _: int) -> int:
+        """What was purged cannot be restored."""
+        return PURGED + 1
+
+    def orphaned_before(self, _: int) -> int:
+        """What was orphaned by a purge has no grace."""
+        return PURGED + 1
+
+    def trashed_until(self, _: int) -> int:
+        """What a purge threw away does not lie in the trash."""
+        return PURGED
+
+
+async def throw_away(tx: Transaction, objects: Iterable[Row], due_at: int) -> None:
+    """Put objects (rows with store and key) into the trash, to be removed from `due_at` on."""
     chosen = sorted((row["store"], row["key"]) for row in objects)
     for store, group in groupby(chosen, key=lambda pair: pair[0]):
         keys = json.dumps([key for _, key in group])
-        await tx.execute(INSERT_TRASHED, store, keys, at + TRASH_DELAY)
+        await tx.execute(INSERT_TRASHED, store, keys, due_at)
 
 
 def ids(rows: Iterable[Row], column: str = "id") -> str:

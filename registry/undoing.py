@@ -12,16 +12,14 @@ from registry.expiry import close_deletions
 from registry.manifest_push import INSERT_TAG_HISTORY, UPSERT_TAG
 from registry.package_deletion import record_event
 from registry.packaging.default_alias import follow_if_gone
-from registry.retention import CHUNK, HOLD_PACKAGE, Retention, ids
+from registry.retention import CHUNK, HOLD_PACKAGE, PURGED, Retention, ids
 from registry.search_terms import write_terms
 from storage.database import Row, Transaction
 from storage.errors import Conflict, NotFound
 
-PURGED = 0
-"""`deleted_at` of what was purged: past every window."""
-
 FIND_DELETION = """
-select d.deleted_at as at, p.deleted_at as package_deleted_at, p.deletion_id as package_deletion_id
+select d.deleted_at as at, d.reason,
+  p.deleted_at as package_deleted_at, p.deletion_id as package_deletion_id
 from deletions d join packages p on p.id = d.repository_id
 where d.id = $1 and d.repository_id = $2
 """
@@ -58,6 +56,20 @@ BUMP_PACKAGE = "update packages set revision = revision + 1 where id = $1"
 PURGE_MANIFESTS = """
 update manifests set deleted_at = $2
 where id in (select cast(value as bigint) from json_each(cast($1 as text)))
+"""
+LIST_HIDDEN_BLOBS = """
+select blob_id from repository_blobs
+where repository_id = $1 and blob_id > $2 and uploaded_at is null and orphaned_at is not null
+order by blob_id limit $3
+"""
+PURGE_BLOBS = """
+update repository_blobs set orphaned_at = $3
+where repository_id = $1
+  and blob_id in (select cast(value as bigint) from json_each(cast($2 as text)))
+  and uploaded_at is null
+  and not exists (select 1 from manifest_blobs e
+    where e.repository_id = repository_blobs.repository_id
+      and e.blob_id = repository_blobs.blob_id)
 """
 PURGE_DELETION = "update deletions set deleted_at = $2 where id = $1"
 
@@ -141,12 +153,16 @@ class Undoing:
         """Forget the deletion once it hides nothing any more."""
         await close_deletions(tx, self.package["id"], f"[{self.deletion_id}]")
 
-    async def purge(self, tx: Transaction) -> None:
-        """End the window: from now on nothing of it can be restored. Raises NotFound."""
-        await self._begin(tx)
+    async def purge(self, tx: Transaction) -> bool:
+        """End the window: from now on nothing of it can be restored.
+
+        Says whether the whole package was deleted by it. Raises NotFound.
+        """
+        row = await self._begin(tx)
         await tx.execute(PURGE_DELETION, self.deletion_id, PURGED)
         package_id = self.package["id"]
         await record_event(tx, self.who, "deletion.purge", package_id, self.package, self.at)
+        return bool(row["reason"] == "package")
 
     async def purge_manifests(self, tx: Transaction, after: int) -> Sequence[int]:
         """End it for some of the manifests after a row id; return their ids, none at the end."""
@@ -154,6 +170,16 @@ class Undoing:
         rows = await tx.fetch(LIST_HIDDEN_MANIFESTS, self.deletion_id, after, CHUNK)
         await tx.execute(PURGE_MANIFESTS, ids(rows), PURGED)
         return [row["id"] for row in rows]
+
+    async def purge_blobs(self, tx: Transaction, after: int) -> Sequence[int]:
+        """End the grace of some of the blobs that a deleted package holds for no manifest.
+
+        They are hidden like what was deleted: one that was pushed again has its `uploaded_at`.
+        """
+        await tx.execute(HOLD_PACKAGE, self.package["id"])
+        rows = await tx.fetch(LIST_HIDDEN_BLOBS, self.package["id"], after, CHUNK)
+        await tx.execute(PURGE_BLOBS, self.package["id"], ids(rows, "blob_id"), PURGED)
+        return [row["blob_id"] for row in rows]
 
     async def _begin(self, tx: Transaction) -> Row:
         await tx.execute(HOLD_PACKAGE, self.package["id"])

@@ -22,7 +22,7 @@ PACKAGE_RESTORE = PACKAGE + "/restore"
 class ListedPackageDeletion(msgspec.Struct, frozen=True):
     """One deletion, which is undone as one. `what` is a package, a manifest or a tag.
 
-    The times are null for what was purged, and waits for clean-up.
+    The times are null for what was purged, and is just being removed.
     """
 
     id: int
@@ -66,7 +66,8 @@ class DeletionsApi:
             ),
             Operation(
                 "DELETE", DELETION, self.purge,
-                "Let nobody undo a deletion: clean-up removes what it hid", PURGE_PACKAGE,
+                "Let nobody undo a deletion, and remove the bytes that nothing else needs",
+                PURGE_PACKAGE,
                 status=204,
             ),
         ]  # fmt: skip
@@ -91,7 +92,7 @@ class DeletionsApi:
         return show_restored(await self._restoration.restore(call.who, name, deletion_id))
 
     async def purge(self, call: Call) -> None:
-        """End the time in which a deletion can be undone."""
+        """End the time in which a deletion can be undone, and remove what it hid."""
         name, deletion_id = str(call.access.repository), call.number("id")
         await self._restoration.purge(call.who, name, deletion_id)
 

@@ -10,12 +10,15 @@ from starlette.types import Message
 from auth.accounts import insert_user
 from auth.principals import Principal
 from auth.signing_keys import make_keys
-from registry.app import Services, wire
+from registry.app import FORMATS, Services, wire
 from registry.body import Body
 from registry.config import Config
 from registry.gc import LEASE, Collector
 from registry.leases import Term
 from registry.manifests import OCI_INDEX, OCI_MANIFEST
+from registry.purging import LEASE as LEASE_OF_PURGES
+from registry.purging import Purging
+from registry.restoration import Restoration
 from storage import migrations
 from storage.blobs import Stored
 from storage.clock import SECOND, now
@@ -241,6 +244,21 @@ class Depot:
             for path in (self.directory / folder).rglob("*")
             if path.is_file()
         )
+
+
+async def purge_behind_another(depot: Depot, deletion: int) -> None:
+    """Purge what another purge, which does not end, leaves to gc's next round."""
+
+    async def at_once(_: float) -> None:
+        return None
+
+    leases = depot.services.leases
+    held = await leases.acquire(LEASE_OF_PURGES, HOUR)
+    assert held is not None
+    purging = Purging(depot.collector, leases, sleep=at_once)
+    restoration = Restoration(depot.database, purging, FORMATS, depot.clock)
+    await restoration.purge(depot.who, APP, deletion)
+    await held.release()
 
 
 def body(data: bytes) -> Body:

@@ -130,35 +130,50 @@ class Shelf:
         return conflicts
 
     def purge(self, deletion: int) -> None:
+        """End the window of a deletion, and remove what it hid at once."""
         self.deletions[deletion].at = PURGED
         for held in self.manifests.values():
             if held.deletion == deletion:
                 held.deleted_at = PURGED
+        self._expire(PURGED + 1)
+
+    def kept(self) -> set[bytes]:
+        """Layers that a manifest names, hidden ones too, and those that wait for one."""
+        return {layer for held in self.manifests.values() for layer in held.layers} | set(
+            self.uploaded
+        )
 
     def collect(self, at: int) -> None:
         """What gc does by age; the grace of blobs is for whoever looks to judge."""
+        self._expire(at - WINDOW)
+
+    def _expire(self, before: int) -> None:
         touched = set()
         while gone := {
             digest
             for digest, held in self.manifests.items()
-            if self._expired(held, at) and not self.parents(digest)
+            if (self._expired(held, before) or self._purged(held)) and not self.parents(digest)
         }:
             touched |= {self.manifests.pop(digest).deletion for digest in gone}
             for found in self.deletions.values():
                 found.tags = {tag: d for tag, d in found.tags.items() if d not in gone}
-        waiting = [d for d, held in self.manifests.items() if self._expired(held, at)]
+        waiting = [d for d, held in self.manifests.items() if self._expired(held, before)]
         for digest in waiting:
             self.manifests[digest].deleted_at = max(
                 parent.deleted_at for parent in self.parents(digest)
             )
         for number, found in self.deletions.items():
-            if found.at < at - WINDOW and number not in self._hiding():
+            if found.at < before and number not in self._hiding():
                 found.tags.clear()
                 touched.add(number)
         self._close(touched)
 
-    def _expired(self, held: Held, at: int) -> bool:
-        return not held.live and held.deleted_at < at - WINDOW
+    def _expired(self, held: Held, before: int) -> bool:
+        return not held.live and held.deleted_at < before
+
+    def _purged(self, held: Held) -> bool:
+        """Whether its deletion was purged, though an index kept it from going then."""
+        return held.deletion in self.deletions and self.deletions[held.deletion].at == PURGED
 
     def _hiding(self) -> set[int | None]:
         return {manifest.deletion for manifest in self.manifests.values()}

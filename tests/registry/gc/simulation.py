@@ -2,8 +2,8 @@
 
 `python -m tests.registry.gc.simulation JSON` runs one process of it. The clock of all processes
 runs a hundred thousand times as fast as the machine's, so that a day is about a second; pushers
-dawdle between being told that a layer is here and naming it in a manifest, gcs between reading
-their lists and acting on them, so that every window is open most of the time.
+dawdle between being told that a layer is here and naming it in a manifest, gcs and purges between
+reading their lists and acting on them, so that every window is open most of the time.
 """
 
 import asyncio
@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from auth.audit import OPERATOR
+from registry.app import FORMATS
 from registry.errors import ContentMissing
 from registry.gc import LEASE, Collector
-from registry.leases import LeaseLost
+from registry.leases import LeaseLost, Leases, Term
+from registry.purging import Purging
+from registry.restoration import Restoration
 from storage.clock import SECOND
 from storage.connect import open_database
 from storage.database import Database, Row, T, Value, Work
@@ -27,8 +30,16 @@ from storage.errors import Conflict, NotAllowed, NotFound, PackhouseError
 from tests.registry.gc.depot import Depot, SetClock, image
 
 REPOSITORIES = ("admin/one", "admin/two", "admin/three")
+PURGED = "admin/purged"
+"""Where images of the same layers are pushed, deleted and purged all the time."""
+
+EVERYWHERE = (*REPOSITORIES, PURGED)
+
 PATIENCE = 60
 """Seconds, on a machine that has other work."""
+
+AN_AGE = 10**9
+"""Seconds of a lease: by that clock any work takes days."""
 
 LAYERS = [b"layer %d " % number * 50 for number in range(60)]
 """Few enough to be shared, orphaned and pushed again all the time."""
@@ -66,6 +77,33 @@ class Dawdling:
         return await self._inner.execute(sql, *args)
 
 
+class DawdlingLeases(Leases):
+    """Leases under which work dawdles."""
+
+    def __init__(self, depot: Depot, dice: random.Random) -> None:
+        super().__init__(depot.database, depot.clock, "a purge")
+        self._slow = Dawdling(depot.database, dice)
+
+    async def acquire(self, name: str, seconds: int, *, steal: bool = False) -> Term | None:
+        term = await super().acquire(name, seconds, steal=steal)
+        if term is not None:
+            object.__setattr__(term, "database", self._slow)
+        return term
+
+
+class CountedPurging(Purging):
+    """Purges that dawdle as gc does, and are counted."""
+
+    def __init__(self, depot: Depot, dice: random.Random, counts: Counter[str]) -> None:
+        super().__init__(depot.collector, DawdlingLeases(depot, dice), AN_AGE)
+        self._counts = counts
+
+    async def finish(self) -> Counter[str]:
+        removed = await super().finish()
+        self._counts.update({f"purged {what}": count for what, count in removed.items()})
+        return removed
+
+
 class Simulation:
     """One process: so many pushers, deleters and gcs until the time is up."""
 
@@ -76,6 +114,8 @@ class Simulation:
         self.deleting = order["deleters"] > 0
         self.dice = random.Random(order["seed"])
         self.counts: Counter[str] = Counter()
+        purging = CountedPurging(depot, self.dice, self.counts)
+        self.restoration = Restoration(depot.database, purging, FORMATS, depot.clock)
         self.broken: list[str] = []
 
     @property
@@ -84,12 +124,14 @@ class Simulation:
         late = time.time() - self.ends
         return late < 0 or (late < PATIENCE and not all(self.counts[what] for what in self.wanted))
 
-    async def run(self, pushers: int, deleters: int, gcs: int) -> None:
+    async def run(self, pushers: int, deleters: int, purgers: int, gcs: int) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(pushers):
                 group.create_task(self.push_for_ever())
             for _ in range(deleters):
                 group.create_task(self.delete_for_ever())
+            for _ in range(purgers):
+                group.create_task(self.purge_for_ever())
             for _ in range(gcs):
                 group.create_task(self.collect_for_ever())
 
@@ -126,7 +168,7 @@ class Simulation:
         digest = Digest.of(layer)
         if await self.depot.has_blob(digest, repository):
             self.counts["found"] += 1
-        elif await self.depot.mount(digest, repository, self.dice.choice(REPOSITORIES)):
+        elif await self.depot.mount(digest, repository, self.dice.choice(EVERYWHERE)):
             self.counts["mounts"] += 1
         else:
             await self.depot.push_blob(layer, repository)
@@ -158,14 +200,29 @@ class Simulation:
             try:
                 deletion = await self.depot.delete(Digest.of(data), repository)
                 if self.dice.random() < 0.7:
-                    await self.depot.services.restoration.purge(OPERATOR, repository, deletion)
+                    await self.restoration.purge(OPERATOR, repository, deletion)
                     self.counts["purges"] += 1
                 elif self.dice.random() < 0.5:
-                    await self.depot.services.restoration.restore(OPERATOR, repository, deletion)
+                    await self.restoration.restore(OPERATOR, repository, deletion)
                     self.counts["restores"] += 1
             except (NotFound, NotAllowed, Conflict):
                 continue  # somebody else was faster, or it took days
             self.counts["deletions"] += 1
+
+    async def purge_for_ever(self) -> None:
+        """What goes with a purge is linked elsewhere, or being pushed there, most of the time."""
+        while self.running:
+            layers = self.dice.sample(LAYERS, 3)
+            data = image(layers, note="purged")
+            try:
+                for layer in layers:
+                    await self.offer(PURGED, layer)
+                await self.depot.push(data, repository=PURGED)
+                deletion = await self.depot.delete(Digest.of(data), PURGED)
+                await self.restoration.purge(OPERATOR, PURGED, deletion)
+            except (ContentMissing, NotFound):
+                continue  # another one purges here too
+            self.counts["purges"] += 1
 
     async def collect_for_ever(self) -> None:
         """Each gc takes the lease from the other in the middle of its rounds."""
@@ -174,7 +231,7 @@ class Simulation:
         collector = Collector(depot.store, depot.collector.retention, depot.clock)
         while self.running:
             term = await self.depot.services.leases.acquire(
-                LEASE, 10**9, steal=self.dice.random() < 0.03
+                LEASE, AN_AGE, steal=self.dice.random() < 0.03
             )
             if term is None:
                 await self.dawdle()
@@ -203,7 +260,7 @@ async def simulate(order: dict[str, Any]) -> dict[str, Any]:
         try:
             await depot.enter()
             simulation = Simulation(depot, order)
-            await simulation.run(order["pushers"], order["deleters"], order["gcs"])
+            await simulation.run(*(order[who] for who in ("pushers", "deleters", "purgers", "gcs")))
             return {"counts": simulation.counts, "broken": simulation.broken}
         finally:
             await depot.close()

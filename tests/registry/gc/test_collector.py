@@ -166,7 +166,7 @@ async def test_more_than_a_chunk_is_removed_in_chunks(depot: Depot) -> None:
 
     await depot.database.execute(
         "insert into blobs (digest, size, key, created_at, orphaned_at) "
-        "select 'sha256:' || value, 1, value, 0, 0 from json_each(cast($1 as text)) where 1 = 1",
+        "select 'sha256:' || value, 1, value, 0, 1 from json_each(cast($1 as text)) where 1 = 1",
         str([f"{n:032x}" for n in range(1234)]).replace("'", '"'),
     )
     term = await depot.term()

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from auth.audit import OPERATOR
+from registry.expiry import expire_manifests
 from registry.explain import Explainer
+from registry.gc import remove_blobs, remove_links
 from registry.preview import Preview
 from storage.clock import SECOND, rfc3339
 from storage.digest import Digest
 from storage.errors import DigestInvalid, Invalid
-from tests.registry.gc.depot import APP, DAY, HOUR, Depot, image, index
+from tests.registry.gc.depot import APP, DAY, HOUR, Depot, image, index, purge_behind_another
 
 MONTH = 30 * DAY
 
@@ -67,10 +68,30 @@ async def test_a_manifest_is_explained_by_tags_indexes_and_deletions(depot: Depo
     deletion = await depot.delete(top)
     (text,) = await why(depot, top)
     assert f"by deletion {deletion}: can be restored until {after(depot, MONTH)}" in text
-    await depot.services.restoration.purge(OPERATOR, APP, deletion)
+    await purge_behind_another(depot, deletion)
     assert await why(depot, top) == [
         f"it is a manifest of {APP}: purged: gone with the next round of gc"
     ]
+
+
+async def test_what_a_purge_left_to_gc_is_explained_at_each_step(depot: Depot) -> None:
+    layer = Digest.of(b"layer")
+    await purge_behind_another(depot, await depot.delete(await depot.push_image(b"layer")))
+    going = "purged: gone with the next round of gc"
+    (blob,) = (await depot.rows("blobs"))["blobs"]
+    preview = Preview(depot.database, depot.store, depot.collector.retention, depot.clock)
+    shown = []
+    for step in (expire_manifests, remove_links, remove_blobs):
+        shown += [*await why(depot, layer)][1:]
+        due = [removal async for removal in preview.removals()]
+        assert {one.why for one in due} == {"purged"}
+        await step(await depot.term(), depot.collector.retention, depot.clock())
+    assert shown == [
+        f"manifest {Digest.of(image([b'layer']))} of {APP} names it: {going}",
+        f"{APP} held it: {going}",
+        f"no repository links it: {going}",
+    ]
+    assert await why(depot, str(blob[3])) == [f"it is trash: {going}"]
 
 
 async def test_an_upload_explains_its_bytes_and_its_object(depot: Depot) -> None:

@@ -12,7 +12,7 @@ from registry.watched import WatchedDatabase
 from storage.database import Database, Row, Value
 from storage.digest import Digest
 from storage.names import parse_repository
-from tests.registry.gc.depot import APP, DAY, Depot, body, image
+from tests.registry.gc.depot import APP, DAY, Depot, body, image, purge_behind_another
 
 Deed = Callable[[Depot], Awaitable[object]]
 
@@ -72,6 +72,20 @@ async def test_a_blob_that_was_pushed_again_stays(depot: Depot) -> None:
     depot.clock.advance(7200)
     await depot.gc()
     assert await depot.read_blob(Digest.of(b"layer")) == b"layer"
+
+
+async def test_what_a_purge_marked_and_somebody_pushed_again_stays(depot: Depot) -> None:
+    for step in (expire_manifests, remove_links, remove_blobs):
+        await purge_behind_another(depot, await depot.delete(await depot.push_image(b"layer")))
+        term = await depot.term()
+        for before in (expire_manifests, remove_links, remove_blobs):
+            if before is step:
+                break
+            await before(term, depot.collector.retention, depot.clock())
+        assert await do(step, depot, push_again) == (step is expire_manifests)
+        await depot.gc()
+        await depot.push(image([b"layer"]), "v2")
+        assert await depot.read_blob(Digest.of(b"layer")) == b"layer"
 
 
 async def test_a_blob_that_was_linked_and_unlinked_again_has_a_new_grace(depot: Depot) -> None:

@@ -233,8 +233,32 @@ class Registry(RuleBasedStateMachine):
     @rule(data=st.data())
     def purge(self, data: st.DataObject) -> None:
         repository, deletion = self._draw_deletion(data)
+        shelf, links = self.shelves[repository], self.run(self._links(repository))
+        listed = self.run(self.depot.services.restoration.list(repository))
+        whole = any(one.id == deletion and one.reason == "package" for one in listed)
+        before = set(LAYERS) if whole else shelf.kept()
         self.run(self.depot.services.restoration.purge(OPERATOR, repository, deletion))
-        self.shelves[repository].purge(deletion)
+        shelf.purge(deletion)
+        self.run(self._check_purged(repository, before - shelf.kept(), links))
+
+    async def _check_purged(
+        self, repository: str, gone: set[bytes], before: dict[str, str]
+    ) -> None:
+        """What only this deletion held is gone with its bytes, before any time has passed."""
+        links, objects = await self._links(repository), self.depot.objects()
+        elsewhere = {digest for other in REPOSITORIES for digest in await self._links(other)}
+        for digest in {Digest.of(layer) for layer in gone} & before.keys():
+            assert digest not in links
+            assert digest in elsewhere or before[digest] not in objects
+
+    async def _links(self, repository: str) -> dict[str, str]:
+        """The objects of the blobs that a repository links, by digest."""
+        rows = await self.database.fetch(
+            "select b.digest, b.key from repository_blobs rb join blobs b on b.id = rb.blob_id "
+            "join packages p on p.id = rb.repository_id where p.repository = $1",
+            repository,
+        )
+        return {row["digest"]: row["key"] for row in rows}
 
     def _draw_deletion(self, data: st.DataObject) -> tuple[str, int]:
         found = [

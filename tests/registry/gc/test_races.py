@@ -6,7 +6,7 @@ open, lets the other run until it waits for a lock or ends, and then commits the
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from registry.gc import remove_blobs, remove_links
 from storage.connect import open_database
 from storage.digest import Digest
 from storage.postgres import split_url
-from tests.registry.gc.depot import APP, DAY, Depot, SetClock, image
+from tests.registry.gc.depot import APP, DAY, Depot, SetClock, image, purge_behind_another
 
 WAITING = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = $1"
 OTHER = "admin/other"
@@ -70,10 +70,24 @@ async def orphan_in(depot: Depot, repository: str) -> Digest:
     return digest
 
 
+async def purged_in(depot: Depot, repository: str) -> Digest:
+    """A blob that has just lost its last link to a purge, which leaves the rest to gc."""
+    assert repository == APP
+    await purge_behind_another(depot, await depot.delete(await depot.push_image(b"layer")))
+    term = await depot.term()
+    for step in (expire_manifests, remove_links):
+        assert await step(term, depot.collector.retention, depot.clock())
+    return Digest.of(b"layer")
+
+
+@pytest.mark.parametrize("lose", [orphan_in, purged_in])
 async def test_a_mount_that_began_before_gc_removes_the_blob_wins(
-    depot: Depot, connection: Any, watcher: Any
+    depot: Depot,
+    connection: Any,
+    watcher: Any,
+    lose: Callable[[Depot, str], Awaitable[Digest]],
 ) -> None:
-    digest = await orphan_in(depot, APP)
+    digest = await lose(depot, APP)
     await depot.push_blob(b"something", OTHER)
     term = await depot.term()
     opened = connection.transaction()

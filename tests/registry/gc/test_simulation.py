@@ -15,7 +15,7 @@ from auth.audit import OPERATOR
 from storage.database import Database
 from storage.digest import Digest
 from tests.registry.gc.depot import DAY, Depot, SetClock
-from tests.registry.gc.simulation import REPOSITORIES, FastClock, simulate
+from tests.registry.gc.simulation import EVERYWHERE, REPOSITORIES, FastClock, simulate
 
 SOAK = bool(os.environ.get("SOAK"))
 SECONDS = 60 if SOAK else 6
@@ -40,6 +40,7 @@ async def order(database: Database, database_url: str, tmp_path: Path) -> dict[s
         "ends": time.time() + SECONDS,
         "pushers": 6,
         "deleters": 2,
+        "purgers": 0,
         "gcs": 2,
         "seed": 1,
         "wanted": ["pushes", "deletions"],
@@ -49,15 +50,17 @@ async def order(database: Database, database_url: str, tmp_path: Path) -> dict[s
 async def test_two_gcs_among_pushers_and_deleters_in_tasks(
     order: dict[str, Any], database: Database, tmp_path: Path
 ) -> None:
-    order["wanted"] = ["pushes", "found", "mounts", "purges", "manifests", "links", "leases lost"]
+    order["wanted"] = ["pushes", "found", "mounts", "links", "leases lost"]
+    order["wanted"] += ["purges", "purged manifests", "purged blobs", "purged objects"]
     found = await simulate(order)
     await judge([found], order, database, tmp_path)
 
 
-async def test_two_gcs_among_pushers_take_nothing_that_a_pusher_was_told_of(
+async def test_gcs_and_purges_among_pushers_take_nothing_that_a_pusher_was_told_of(
     order: dict[str, Any], database: Database, tmp_path: Path
 ) -> None:
-    order = {**order, "deleters": 0, "wanted": ["pushes", "found", "given up", "links", "blobs"]}
+    order = {**order, "deleters": 0, "purgers": 2}
+    order["wanted"] = ["pushes", "found", "mounts", "given up", "links", "blobs", "purged objects"]
     found = await simulate(order)
     await judge([found], order, database, tmp_path)
 
@@ -93,7 +96,7 @@ async def judge(
     await depot.enter()
     try:
         await read_everything(depot)
-        for repository in REPOSITORIES:
+        for repository in EVERYWHERE if order["purgers"] else REPOSITORIES:
             await depot.services.packages.delete(OPERATOR, repository)
         for days in (31, 2, 2, 2):
             clock.advance(days * DAY)
