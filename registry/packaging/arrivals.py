@@ -26,6 +26,7 @@ MAX_METADATA = 8 * 1024 * 1024
 MAX_FILES = 256
 
 _CREATED = PREFIX + "created"
+_SIGNATURES = ("application/vnd.dev.cosign.", "application/vnd.dsse.envelope.")
 _OF_A_DIGEST = re.compile(r"sha(?:256|512)-[0-9a-f]{64}(?:\.(?:sig|att|sbom))?")
 
 
@@ -41,6 +42,12 @@ class Arrival:
 def names_a_digest(tag: Tag) -> bool:
     """Whether a tag is made from a manifest's digest: cosign's, or of the referrers tag schema."""
     return _OF_A_DIGEST.fullmatch(tag) is not None
+
+
+def signs(manifest: Manifest) -> bool:
+    """Whether a manifest is cosign's of the older form, which only its tag connects to another."""
+    layers = [member for member in manifest.members if member.where != "config"]
+    return bool(layers) and all(layer.media_type.startswith(_SIGNATURES) for layer in layers)
 
 
 def read_arrival(manifest: Manifest, data: bytes, adapter: Format) -> Arrival:

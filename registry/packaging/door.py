@@ -31,6 +31,7 @@ from registry.packaging.arrivals import (
     created_at,
     names_a_digest,
     read_arrival,
+    signs,
 )
 from registry.packaging.artifact import NAME
 from registry.packaging.attached import Attached, is_attached
@@ -245,7 +246,7 @@ def _check_attachment(
     """Refuse what belongs to no other manifest. Raises ManifestInvalid.
 
     The other may come later, as the specification has it: regctl and cosign copy what belongs to a
-    manifest before it.
+    manifest before it. So may the tag of a signature: oras copies all by digest first.
     """
     for tag in tags:
         if not names_a_digest(tag):
@@ -253,7 +254,7 @@ def _check_attachment(
                 f"only versions of {adapter.name} packages have tags like {tag}: push an artifact "
                 f"of the type {adapter.artifact_type}, or one that refers to a version"
             )
-    if manifest.subject is None and not tags:
+    if manifest.subject is None and not tags and not signs(manifest):
         raise ManifestInvalid(
             f"{access.repository} holds {adapter.name} packages: push an artifact of the type "
             f"{adapter.artifact_type}, or one that refers to a version by its subject"

@@ -106,17 +106,19 @@ async def test_what_says_nothing_of_its_version_is_kept(
 
 
 async def test_both_come_at_once(writer: Client, shelf: Shelf) -> None:
-    made = [artifact(f"1.0.{number}") for number in range(8)]
-    for each in made:
+    made = {f"1.0.{number}": artifact(f"1.0.{number}") for number in range(8)}
+
+    async def publish(version: str) -> None:
+        assert (await put(writer, made[version], version)).status_code == 201
+
+    async def note(version: str, text: str) -> None:
+        await attach(writer, made[version], f"{version}: {text}")
+
+    for each in made.values():
         await push(writer, each, "")  # its blobs are here, and so is its manifest
-    coming = [attach(writer, each, f"{v}: {n}") for v, each in named(made) for n in range(3)]
-    answers = await asyncio.gather(*coming, *(put(writer, each, v) for v, each in named(made)))
-    assert {answer.status_code for answer in answers[len(coming) :]} == {201}
+    coming = [note(version, text) for version in made for text in "012"]
+    await asyncio.gather(*coming, *map(publish, made))
     assert await notes(shelf) == [["0", "1", "2"]] * 8
-
-
-def named(made: list[Artifact]) -> list[tuple[str, Artifact]]:
-    return [(f"1.0.{number}", each) for number, each in enumerate(made)]
 
 
 async def test_a_state_that_changes_meanwhile_is_not_lost(

@@ -422,6 +422,25 @@ async def test_tags_made_of_a_digest_hold_anything(
     assert await shelf.aliases() == {"latest": "1.0.0"}
 
 
+@pytest.mark.parametrize("kind", ["dev.cosign.simplesigning.v1+json", "dsse.envelope.v1+json"])
+async def test_a_signature_comes_before_its_tag(
+    world: World, writer: Client, one: Artifact, kind: str
+) -> None:
+    """oras cp of a signature's tag: by digest first, and without a subject."""
+    await push_blobs(writer, b"{}", b"a signature", b"a layer")
+    before = await world.footprint()
+    layer = descriptor(b"a signature", f"application/vnd.{kind}")
+    for signed in ([], [layer, descriptor(b"a layer", "application/vnd.example")]):
+        data = json.dumps(image_manifest(b"{}", layers=signed)).encode()
+        answer = await writer.put_manifest(PAD, digest_of(data), data, OCI_MANIFEST)
+        refused(answer, 400, "MANIFEST_INVALID", Generic.artifact_type)
+    assert await world.footprint() == before
+    signature = await writer.push_manifest(PAD, "", image_manifest(b"{}", layers=[layer]))
+    tag = one.digest.replace(":", "-") + ".sig"
+    await writer.push_manifest(PAD, tag, signature.data, OCI_MANIFEST)
+    assert await get_digest(writer, tag) == signature.digest
+
+
 async def test_the_index_of_clients_without_the_referrers_api_is_kept(
     writer: Client, one: Artifact
 ) -> None:
