@@ -148,7 +148,7 @@ def _login(server: Server) -> str:
 
 
 LIMITS = {REGISTRY: Limits(1, 0.8)}
-"""One pair a row: most of the time is docker's own, to pack and unpack."""
+"""Most of the time is docker's own, to pack and unpack: it takes pairs to see a difference."""
 
 ROWS = [
     Row(
@@ -157,9 +157,9 @@ ROWS = [
         LIMITS,
         pull,
         lower=True,
-        pairs=1,
+        pairs=5,
         quick=False,
-        takes=300,
+        takes=900,
         cpu_per="GB",
     ),
     Row(
@@ -168,9 +168,9 @@ ROWS = [
         LIMITS,
         push,
         lower=True,
-        pairs=1,
+        pairs=5,
         quick=False,
-        takes=300,
+        takes=900,
         cpu_per="GB",
     ),
 ]

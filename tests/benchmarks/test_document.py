@@ -57,6 +57,13 @@ def test_a_file_without_a_place_is_refused_before_anything_is_measured(
     assert file.read_text() == f"{document.BEGIN}\nno end\n"
 
 
+def test_the_page_s_table_has_one_line_of_dashes() -> None:
+    before, after = document.split(PAGE)
+    table = PAGE.read_text().removeprefix(before).removesuffix(after).splitlines()
+    [rule] = [number for number, line in enumerate(table) if line.startswith("| ---")]
+    assert table[rule - 1].startswith("| row |")
+
+
 def test_the_page_tells_what_every_row_does() -> None:
     told = re.findall(r"`([a-z0-9-]+?)(?:-N)?`", document.split(PAGE)[1])
     assert {re.sub(r"(?<=^manifest-)(.*)-\d+$", r"\1", row.name) for row in ROWS} == set(told)
