@@ -1,8 +1,9 @@
-"""Blobs as files of one directory: `blobs/ab/cd/<key>`, written under `incoming/` and renamed.
+"""Blobs as files of one directory: `blobs/ab/cd/<key>`, large ones written in `incoming/` first.
 
 Durability, in this order: the file's bytes (fsync), the directories it needs (fsync of each one's
-parent), the rename, the directory it went into (fsync). What a crash leaves is a file in
-`incoming/`, or an object that no row names: gc removes both.
+parent), the rename, the directory it went into (fsync). A small object is written where it stays,
+without a rename: a journal that has to be committed twice takes twice as long. What a crash leaves
+is a file in `incoming/`, or an object that no row names, whole or not: gc removes both.
 
 Reading list: fsync(2); rename(2); Pillai and others, "All File Systems Are Not Created Equal".
 """
@@ -32,7 +33,7 @@ CHECKPOINT = 32 * 1024 * 1024
 """Bytes between two fdatasyncs (they bound the last fsync and the dirty pages) and space checks."""
 
 WHOLE = 512 * 1024
-"""Bytes of an object that is written in one step, if no more come."""
+"""Bytes of an object that is written in one step and in its place, if no more come."""
 
 WRITERS = 32
 READERS = 16
@@ -80,7 +81,7 @@ class FilesystemStore:
             if len(begun[0]) < WHOLE:  # the end, or slow
                 begun.append(await anext(chunks, b""))
                 if not begun[1]:
-                    return await self._run(self._keep_whole, draft, final, begun[0])
+                    return await self._run(self._keep_whole, final, begun[0])
             await self._run(self._prepare)
             async with self._opened(draft, "xb", self._writers) as file:
                 await self._fill(file, _resumed(begun, chunks))
@@ -192,15 +193,21 @@ class FilesystemStore:
         self._make(self._incoming)
         self._require_space()
 
-    def _keep_whole(self, draft: Path, final: Path, data: bytes) -> Stored:
-        """Do all of a write at once: for a small object its many steps would be most of it."""
-        self._prepare()
-        with open(draft, "xb", buffering=0, opener=_open_private) as file:
+    def _keep_whole(self, final: Path, data: bytes) -> Stored:
+        """Do all of a write at once: for a small object its many steps would be most of it.
+
+        Its key is known to nobody before this returns, so nobody reads half of it.
+        """
+        self._make_leaf(final)
+        self._require_space()
+        with open(final, "xb", buffering=0, opener=_open_private) as file:
             rest = memoryview(data)
             while rest:
                 rest = rest[file.write(rest) or 0 :]
             os.fsync(file.fileno())
-        return self._keep(draft, final)
+            status = os.fstat(file.fileno())
+        _sync_directory(final.parent)
+        return _stored(final.name, status)
 
     def _checkpoint(self, descriptor: int) -> None:
         _sync_data(descriptor)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.durability.faults import TRACEABLE, Fault
 from tests.durability.model import Made, image
-from tests.durability.site import IMAGE, PUSHES, Push, Site, push_whole
+from tests.durability.site import IMAGE, PUSHES, SIZE, Push, Site, push_whole
 from tests.registry.client import digest_of
 from tests.registry.processes import Server, wait_for_end
 
@@ -42,14 +42,14 @@ def wal(site: Site) -> Path:
     return site.server.data / "packhouse.db-wal"
 
 
-@pytest.mark.parametrize("calls", ["fsync", RENAME])
+@pytest.mark.parametrize(("calls", "size"), [("fsync", SIZE), ("fsync", MIB), (RENAME, MIB)])
 @pytest.mark.parametrize(
     ("error", "status"), [("EIO", 500), ("ENOSPC", 507), ("EDQUOT", 507), ("EROFS", 500)]
 )
 def test_a_push_whose_bytes_cannot_be_kept_is_refused_and_leaves_nothing(
-    site: Site, trace: Path, calls: str, error: str, status: int
+    site: Site, trace: Path, calls: str, size: int, error: str, status: int
 ) -> None:
-    before, pushed = site.files(), [(push, site.new()) for push in PUSHES]
+    before, pushed = site.files(), [(push, site.new(size)) for push in PUSHES]
     with Fault(worker(site), calls, error, trace) as fault:
         for push, data in pushed:
             site.refused(push(site, data), status)

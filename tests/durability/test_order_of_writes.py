@@ -20,7 +20,9 @@ from tests.registry.client import OCI_MANIFEST, digest_of, image_manifest
 from tests.registry.processes import Server, run
 
 DROPPED = Path(__file__).with_name("dropped")
-LAYERS = [bytes([number]) * 100_000 for number in range(9)]
+SMALL, LARGE = 100_000, 1_000_000
+"""Bytes of an object that is written in its place, and of one that is renamed into it."""
+LAYERS = [bytes([number]) * (LARGE if number % 2 else SMALL) for number in range(9)]
 
 
 class Traced(Server):

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import textwrap
@@ -16,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from storage.errors import NoSpace
-from storage.filesystem import CHECKPOINT, WRITERS, FilesystemStore
+from storage.filesystem import CHECKPOINT, WHOLE, WRITERS, FilesystemStore
 
 MIB = 1024 * 1024
 
@@ -74,7 +75,7 @@ async def test_bytes_and_directories_are_synced_before_a_write_returns(
     store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(monkeypatch)
-    final = store.path((await store.write(stream(b"x"))).key)
+    final = store.path((await store.write(stream(bytes(WHOLE)))).key)
     (renamed,) = [at for at, (name, _) in enumerate(journal.calls) if name == "rename"]
     (synced,) = journal.syncs(final)
     assert synced < renamed
@@ -86,6 +87,23 @@ async def test_bytes_and_directories_are_synced_before_a_write_returns(
     for at in made:
         parent = Path(str(journal.calls[at][1])).parent
         assert any(at < sync < renamed for sync in journal.syncs(parent)), journal.calls[at]
+
+
+async def test_a_small_object_is_synced_in_its_place_with_its_directories(
+    store: FilesystemStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(monkeypatch)
+    final = store.path((await store.write(stream(b"x"))).key)
+    (synced,) = journal.syncs(final)
+    assert journal.syncs(final.parent)[-1] == len(journal.calls) - 1 > synced
+    assert {name for name, _ in journal.calls} == {"mkdir", "fsync"}
+    made = [at for at, (name, _) in enumerate(journal.calls) if name == "mkdir"]
+    assert {journal.calls[at][1] for at in made} >= {
+        str(path) for path in tree(tmp_path / "new") if path.is_dir()
+    }
+    for at in made:
+        parent = Path(str(journal.calls[at][1])).parent
+        assert any(sync > at for sync in journal.syncs(parent)), journal.calls[at]
 
 
 async def test_a_directory_another_process_made_is_synced_all_the_same(
@@ -114,9 +132,11 @@ async def test_dirty_pages_are_bounded_while_a_write_runs(
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-@pytest.mark.parametrize(("failing", "calls"), [("fsync", 7), ("rename", 1)])
+@pytest.mark.parametrize(
+    ("failing", "size", "calls"), [("fsync", 1, 6), ("fsync", WHOLE, 7), ("rename", WHOLE, 1)]
+)
 async def test_a_write_that_fails_at_any_step_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, calls: int, code: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, size: int, calls: int, code: int
 ) -> None:
     real = getattr(os, failing)
 
@@ -129,15 +149,15 @@ async def test_a_write_that_fails_at_any_step_leaves_nothing(
 
     monkeypatch.setattr(os, failing, broken)
     left = 0
-    for step in range(1, calls + 1):  # fsync: two directories, the file, four directories
+    for step in range(1, calls + 1):  # fsync: the file, five directories or six
         left = step
         store = FilesystemStore(tmp_path / "store", reserve=0)
         with pytest.raises(OSError if code == errno.EIO else NoSpace):
-            await store.write(stream(b"x"))
+            await store.write(stream(bytes(size)))
         assert files(tmp_path) == set()
         await store.close()
     store, left = FilesystemStore(tmp_path / "store", reserve=0), calls + 1
-    await store.write(stream(b"x"))
+    await store.write(stream(bytes(size)))
     assert left == 1
     await store.close()
 
@@ -299,12 +319,17 @@ KILLED = """
 @pytest.fixture
 def killed(tmp_path: Path) -> Path:
     """The directory of a store whose writer was killed while it wrote."""
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)]
+    kill(KILLED, tmp_path)
+    return tmp_path
+
+
+def kill(script: str, directory: Path) -> None:
+    """Run a writer, and kill it once it says that it has written."""
+    command = [sys.executable, "-c", textwrap.dedent(script), str(directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"written\n"
         writer.kill()
-    return tmp_path
 
 
 async def test_a_killed_writer_leaves_a_draft_for_clean_up(killed: Path) -> None:
@@ -315,6 +340,35 @@ async def test_a_killed_writer_leaves_a_draft_for_clean_up(killed: Path) -> None
     assert await store.discard_drafts(now - day) == 0
     assert await store.discard_drafts(now + day) == 1
     assert files(killed) == set()
+    await store.close()
+
+
+KILLED_IN_PLACE = """
+    import asyncio, os, sys, time
+    from pathlib import Path
+    sys.path.insert(0, "")
+    from storage.filesystem import FilesystemStore
+
+    async def stream():
+        yield b"small"
+
+    def never(descriptor):
+        if os.fstat(descriptor).st_size == len(b"small"):
+            print("written", flush=True)
+            time.sleep(3600)
+
+    os.fsync = never
+    asyncio.run(FilesystemStore(Path(sys.argv[1]), reserve=0).write(stream()))
+"""
+
+
+async def test_a_writer_killed_at_a_small_object_leaves_one_that_the_sweep_sees(
+    tmp_path: Path,
+) -> None:
+    kill(KILLED_IN_PLACE, tmp_path)
+    store = FilesystemStore(tmp_path, reserve=0)
+    assert await keys_of(store) == files(tmp_path)
+    assert len(files(tmp_path)) == 1
     await store.close()
 
 
@@ -331,9 +385,10 @@ async def test_a_cancelled_write_waits_for_the_thread_that_holds_its_file(
     lengths: list[int] = []
 
     def slow(descriptor: int) -> None:
-        entered.set()
-        leave.wait(10)
-        lengths.append(os.fstat(descriptor).st_size)  # EBADF had it been closed meanwhile
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            entered.set()
+            leave.wait(10)
+            lengths.append(os.fstat(descriptor).st_size)  # EBADF had it been closed meanwhile
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", slow)

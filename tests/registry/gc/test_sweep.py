@@ -79,6 +79,7 @@ async def test_an_object_whose_row_comes_after_the_sweep_has_seen_it_stays(depot
 async def test_drafts_of_a_day_ago_go(depot: Depot) -> None:
     await depot.push_image(b"layer")
     draft = depot.directory / "incoming" / ("ab" * 16)
+    draft.parent.mkdir()
     draft.write_bytes(b"half")
     young = draft.with_name("cd" * 16)
     young.write_bytes(b"being written")
