@@ -101,6 +101,15 @@ async def concatenated(store: BlobStore, keys: Sequence[str]) -> AsyncIterator[b
                 yield piece
 
 
+async def resumed(begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the pieces that were taken from an iterator, which are forgotten then, and the rest."""
+    while begun:
+        yield begun.pop(0)
+    async for piece in rest:
+        yield piece
+        del piece
+
+
 @asynccontextmanager
 async def closing(chunks: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
     """Close a generator when the block ends, not when the collector finds its open file."""

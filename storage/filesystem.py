@@ -24,7 +24,7 @@ from typing import Literal, TypeVar
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
-from storage.blobs import PIECE, Stored
+from storage.blobs import PIECE, Stored, resumed
 from storage.errors import BlobMissing, NoSpace
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class FilesystemStore:
                     return await self._run(self._keep_whole, final, begun[0])
             await self._run(self._prepare)
             async with self._opened(draft, "xb", self._writers) as file:
-                await self._fill(file, _resumed(begun, chunks))
+                await self._fill(file, resumed(begun, chunks))
                 await self._run(os.fsync, file.fileno())
             return await self._run(self._keep, draft, final)
         except BaseException:
@@ -291,15 +291,6 @@ def _no_space() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise NoSpace(_FULL) from error
-
-
-async def _resumed(begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the pieces that were taken from an iterator, which are forgotten then, and the rest."""
-    while begun:
-        yield begun.pop(0)
-    async for piece in rest:
-        yield piece
-        del piece
 
 
 @contextmanager

@@ -270,8 +270,9 @@ async def _hash(
         running = [hashlib.new(word) for word in ("md5", "sha1", "sha512")]
         while await asyncio.to_thread(_update, running, opened[name]):
             pass  # a large file shares the threads with everybody else
-        hashes = [each.hexdigest() for each in running]
-        found.append(StoredFile(name, layer.media_type, layer.digest, layer.size, *hashes))
+        md5, sha1, sha512 = (each.hexdigest() for each in running)
+        about = (layer.media_type, layer.digest, layer.size)
+        found.append(StoredFile(name, *about, md5, sha1, sha512))
     return found
 
 

@@ -96,7 +96,7 @@ def published(
     who: Principal,
 ) -> PublishedVersion:
     """Return what the fragments of a version are rendered from."""
-    kept = [replace(file, key="") for file in files]
+    kept = [replace(file, key="", held=None) for file in files]
     named = (package, facts.version, facts.metadata, facts.computed)
     return PublishedVersion(*named, kept, state, at, who.name if who.account_id else "")
 

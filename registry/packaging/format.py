@@ -21,7 +21,8 @@ State = Mapping[str, Any]
 class StoredFile:
     """A file in the store, with its digest and, in hex, the hashes that package clients know.
 
-    `key` is where its bytes lie, "" once it belongs to a version.
+    `key` is where its bytes lie, "" once it belongs to a version. `held` are the bytes of a small
+    one that is not in the store yet.
     """
 
     name: str
@@ -32,6 +33,7 @@ class StoredFile:
     sha1: str
     sha512: str
     key: str = ""
+    held: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

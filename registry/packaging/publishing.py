@@ -21,7 +21,7 @@ from registry.package_texts import text_of
 from registry.packaging.artifact import render_manifest
 from registry.packaging.attachments import Attachment, attach
 from registry.packaging.entry import exists, insert_version, published
-from registry.packaging.files import Files, once
+from registry.packaging.files import Files, held
 from registry.packaging.format import Format, PublishedVersion, StoredFile, VersionFacts
 from registry.packaging.formats import Formats
 from registry.packaging.state_manifest import EMPTY, EMPTY_TYPE
@@ -110,23 +110,25 @@ class Publishing:
         aliases: Sequence[Tag],
         attached: Sequence[Attachment],
     ) -> "_Publication":
-        """Do all that needs no transaction; the config joins what was made."""
+        """Do all that needs no transaction; the config joins what was made, and all is written."""
         access = await self._permissions.require(who, Action.PUSH, repository)
         adapter, at = self._formats.adapter_of(repository), self._clock()
         tags = _Tags(adapter.tag(facts.version), aliases, adapter.default_alias)
         _check(adapter, facts.version, tags, files)
-        config = await self._files.add("config", adapter.metadata_type, once(facts.metadata))
+        data = facts.metadata
+        config = await apart(len(data), held, "config", adapter.metadata_type, data)
         made.append(config)
         if attached:
-            made.append(await self._files.add("empty", EMPTY_TYPE, once(EMPTY)))
+            made.append(held("empty", EMPTY_TYPE, EMPTY))
         package = adapter.package_name(repository, name)
         version = published(package, facts, files, {}, at, who)
-        read = await apart(len(facts.metadata), _render, adapter, name, facts, config, version)
+        read = await apart(len(data), _render, adapter, name, facts, config, version)
         source = await self._linking.source(access, read.manifest, read.data)
         push = Push(
             who, access, read.manifest, read.digest, len(read.data), *read.packed, source,
             text_of(read.data), at,
         )  # fmt: skip
+        made[:] = await self._files.keep(made)
         objects = [
             (
                 NewObject(file.digest, file.size, file.key),

@@ -19,7 +19,7 @@ from registry.manifest_bytes import decode, encode
 from registry.manifest_push import Push, point
 from registry.manifests import OCI_MANIFEST, Manifest, parse_manifest
 from registry.our_tags import STATE_TAG, STATE_TYPE
-from registry.packaging.files import Files, once
+from registry.packaging.files import Files, held
 from registry.packaging.format import Format, State
 from registry.packaging.formats import Formats
 from registry.packaging.rendering import Moved, Rendering
@@ -152,7 +152,7 @@ class ReleaseStates:
         merged = await self._merged(package_id, picture, states)
         push = await asyncio.to_thread(_push, who, access, adapter, merged, self._clock())
         replaced = await self._blobs.replaceable_key(Digest.of(EMPTY))
-        empty = await self._files.add("empty", EMPTY_TYPE, once(EMPTY))
+        (empty,) = await self._files.keep([held("empty", EMPTY_TYPE, EMPTY)])
         new = NewObject(empty.digest, empty.size, empty.key)
         writing = _Writing(push, package_id, picture, changes, new, replaced)
         try:

@@ -310,7 +310,7 @@ async def test_a_file_is_one_name(shelf: Shelf, name: str) -> None:
 
 async def test_files_are_read_again_before_they_belong_to_a_version(shelf: Shelf) -> None:
     files = shelf.packaging.files
-    file = await shelf.file("1.0.0", more=b"rest")
+    (file,) = await files.keep([await shelf.file("1.0.0", more=b"rest")])
     assert await files.bytes_of(file, 10) == b"1.0.0\nrest"
     with pytest.raises(TooLarge, match="at most 9 bytes"):
         await files.bytes_of(file.key, 9)
