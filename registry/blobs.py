@@ -5,6 +5,8 @@ nothing. A repository shows a blob while a live manifest names it, or while it w
 one (`uploaded_at`).
 """
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from auth.permissions import ACCESS, Access, Permissions, question
@@ -43,6 +45,12 @@ update repository_blobs set
 where repository_id = $1 and blob_id = $2
 """
 FIND_OBJECT = "select id, size, key, damaged_at from blobs where digest = $1"
+LIST_KNOWN = """
+select digest from blobs where digest in (select value from json_each(cast($1 as text)))
+"""
+FIND_KEYS = """
+select digest, key from blobs where digest in (select value from json_each(cast($1 as text)))
+"""
 LINK_BLOB = """
 insert into blobs (digest, size, key, created_at, orphaned_at) values ($1, $2, $3, $4, $4)
 on conflict (digest) do update set orphaned_at = excluded.orphaned_at, damaged_at = null,
@@ -55,6 +63,11 @@ insert into repository_blobs (repository_id, blob_id, uploaded_at, orphaned_at)
 values ($1, $2, $3, $3)
 on conflict (repository_id, blob_id)
 do update set uploaded_at = excluded.uploaded_at, orphaned_at = excluded.orphaned_at
+"""
+HOLD_REPOSITORY_BLOBS = """
+insert into repository_blobs (repository_id, blob_id)
+select cast($1 as bigint), cast(value as bigint) from json_each(cast($2 as text)) where 1 = 1
+on conflict (repository_id, blob_id) do update set uploaded_at = null, orphaned_at = null
 """
 INSERT_TRASH = """
 insert into trash (store, key, due_at) values (0, $1, $2) on conflict (store, key) do nothing
@@ -155,6 +168,11 @@ class Blobs:
         key: str = row["key"]
         return key
 
+    async def replaceable_keys(self, digests: Sequence[Digest]) -> Mapping[str, str | None]:
+        """Return what `replaceable_key` does, for those that are known: most are new."""
+        known = await self._database.fetch_column(LIST_KNOWN, json.dumps(digests))
+        return {digest: await self.replaceable_key(Digest(digest)) for digest in known}
+
     async def delete(self, who: Principal, repository: RepositoryName, digest: Digest) -> None:
         """Hide a blob that no live manifest needs.
 
@@ -251,11 +269,40 @@ async def keep(
 ) -> None:
     """Do what `link` does in a repository that is locked."""
     before = await tx.fetch_one(FIND_OBJECT, new.digest)
+    key = None if before is None else before["key"]
+    blob_id = await _link(tx, new, replaced_key, key, at)
+    await tx.execute(LINK_REPOSITORY_BLOB, repository_id, blob_id, at)
+
+
+async def hold(
+    tx: Transaction,
+    repository_id: int,
+    objects: Sequence[tuple[NewObject, str | None]],
+    at: int,
+) -> Mapping[str, int]:
+    """Do what `keep` does for what a manifest of this transaction names; return ids by digest.
+
+    Each has the key that it may replace beside it.
+    """
+    digests = json.dumps([new.digest for new, _ in objects])
+    before = {row["digest"]: row["key"] for row in await tx.fetch(FIND_KEYS, digests)}
+    held = {}
+    for new, replaced_key in objects:
+        held[str(new.digest)] = await _link(tx, new, replaced_key, before.get(new.digest), at)
+    await tx.execute(HOLD_REPOSITORY_BLOBS, repository_id, json.dumps(sorted(set(held.values()))))
+    return held
+
+
+async def _link(
+    tx: Transaction, new: NewObject, replaced_key: str | None, before: str | None, at: int
+) -> int:
+    """Make an object a blob and return its id; the one that is not needed becomes trash."""
     row = await tx.fetch_one(LINK_BLOB, new.digest, new.size, new.key, at, replaced_key)
     if row is None:
         raise RuntimeError("an upsert returned no row")
     if row["key"] != new.key:
         await tx.execute(INSERT_TRASH, new.key, at)
-    elif before is not None and before["key"] != new.key:
-        await tx.execute(INSERT_TRASH, before["key"], at + TRASH_DELAY)
-    await tx.execute(LINK_REPOSITORY_BLOB, repository_id, row["id"], at)
+    elif before is not None and before != new.key:
+        await tx.execute(INSERT_TRASH, before, at + TRASH_DELAY)
+    blob_id: int = row["id"]
+    return blob_id

@@ -5,7 +5,7 @@ words are written together, and a manifest never names what the repository does 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from auth.permissions import Access
@@ -16,7 +16,7 @@ from registry.linking import Link, Source, publish
 from registry.manifests import Descriptor, Manifest
 from registry.package_texts import PackageText
 from registry.search_terms import describe, follow_visibility
-from storage.database import Row, Transaction
+from storage.database import Row, Transaction, Value
 from storage.digest import Digest
 from storage.names import Tag
 
@@ -33,11 +33,11 @@ where m.repository_id = $1 and m.deleted_at is null
   and m.content_id in (select id from manifest_contents
     where digest in (select value from json_each(cast($2 as text))))
 """
-INSERT_CONTENT = """
+# Bytes that are there stay as they are: the update is for their id.
+KEEP_CONTENT = """
 insert into manifest_contents (digest, size, encoding, bytes) values ($1, $2, $3, $4)
-on conflict (digest) do nothing
+on conflict (digest) do update set size = manifest_contents.size returning id
 """
-FIND_CONTENT = "select id from manifest_contents where digest = $1"
 UPSERT_MANIFEST = """
 insert into manifests (repository_id, content_id, media_type, artifact_type, subject, pushed_by,
   created_at)
@@ -75,6 +75,19 @@ values ($1, $2, $3, $4, $4, $5)
 on conflict (repository_id, name) do update set manifest_id = excluded.manifest_id,
   updated_at = excluded.updated_at, updated_by = excluded.updated_by
 """
+UPSERT_TAGS = """
+insert into tags (repository_id, name, manifest_id, created_at, updated_at, updated_by)
+select cast($1 as bigint), value, cast($3 as bigint), cast($4 as bigint), cast($4 as bigint),
+  cast($5 as bigint)
+from json_each(cast($2 as text)) where 1 = 1
+on conflict (repository_id, name) do update set manifest_id = excluded.manifest_id,
+  updated_at = excluded.updated_at, updated_by = excluded.updated_by
+"""
+INSERT_TAG_HISTORIES = """
+insert into tag_history (repository_id, name, content_id, changed_by, changed_at)
+select cast($1 as bigint), value, cast($3 as bigint), cast($4 as bigint), cast($5 as bigint)
+from json_each(cast($2 as text))
+"""
 INSERT_TAG_HISTORY = """
 insert into tag_history (repository_id, name, content_id, changed_by, changed_at)
 values ($1, $2, $3, $4, $5)
@@ -104,15 +117,25 @@ class Push:
     text: PackageText | None
     at: int
 
-    async def keep(self, tx: Transaction, repository_id: int) -> Kept:
-        """Keep the manifest and what it names. Raises ContentMissing, ManifestInvalid."""
-        blobs, children = await self._resolve(tx, repository_id)
-        content_id = await self._content(tx)
+    async def keep(
+        self, tx: Transaction, repository_id: int, held: Mapping[str, int] | None = None
+    ) -> Kept:
+        """Keep the manifest and what it names: blobs that this transaction holds, if it says which.
+
+        Raises ContentMissing, ManifestInvalid.
+        """
+        children: list[int] = []
+        if held is None:
+            blobs, children = await self._resolve(tx, repository_id)
+        else:
+            blobs = sorted({held[member.digest] for member in self.manifest.members})
+        content_id = await _id(tx, KEEP_CONTENT, self.digest, self.size, self.encoding, self.kept)
         manifest_id = await self._insert(tx, repository_id, content_id)
         if blobs:
             ids = json.dumps(blobs)
             await tx.execute(INSERT_BLOB_EDGES, manifest_id, repository_id, ids)
-            await tx.execute(HOLD_BLOBS, repository_id, ids)
+            if held is None:
+                await tx.execute(HOLD_BLOBS, repository_id, ids)
         if children:
             await tx.execute(INSERT_CHILD_EDGES, manifest_id, json.dumps(children))
             await tx.execute(HOLD_CHILDREN, json.dumps(children))
@@ -122,10 +145,11 @@ class Push:
         self, tx: Transaction, repository_id: int, kept: Kept, tags: Iterable[Tag]
     ) -> None:
         """Point tags at it, and write that into their history."""
-        for tag in dict.fromkeys(tags):
-            await point(
-                tx, self.who, repository_id, tag, kept.manifest_id, kept.content_id, self.at
-            )
+        names, by = list(dict.fromkeys(tags)), self.who.account_id or None
+        if names:
+            said = (repository_id, json.dumps(names))
+            await tx.execute(UPSERT_TAGS, *said, kept.manifest_id, self.at, by)
+            await tx.execute(INSERT_TAG_HISTORIES, *said, kept.content_id, by, self.at)
 
     async def publish(self, tx: Transaction, repository_id: int) -> Link | None:
         """Do what only a manifest under a tag does: link, and let the package be found."""
@@ -151,10 +175,6 @@ class Push:
             sorted(row["id"] for row in blobs if row["digest"] not in child_digests),
             sorted(row["id"] for row in children),
         )
-
-    async def _content(self, tx: Transaction) -> int:
-        await tx.execute(INSERT_CONTENT, self.digest, self.size, self.encoding, self.kept)
-        return await _id(tx, FIND_CONTENT, self.digest)
 
     async def _insert(self, tx: Transaction, repository_id: int, content_id: int) -> int:
         return await _id(
@@ -185,7 +205,7 @@ async def point(
     await tx.execute(INSERT_TAG_HISTORY, repository_id, tag, content_id, by, at)
 
 
-async def _id(tx: Transaction, sql: str, *args: str | int | None) -> int:
+async def _id(tx: Transaction, sql: str, *args: Value) -> int:
     row = await tx.fetch_one(sql, *args)
     if row is None:
         raise RuntimeError("a row just written was not found")

@@ -58,16 +58,50 @@ async def insert_version(
     if row is not None and row["manifest_id"] is not None:
         return
     state = await state_of(tx, package_id, facts.version)
+    about = (adapter, package, facts, files, at, parts, state)
     if row is None:
-        by, tag = who.account_id or None, adapter.tag(facts.version)
-        version_id = await insert_row(
-            tx, package_id, facts, tag, manifest_id, digest, state, at, by
-        )
-    else:
-        version_id = row["id"]
-        await tx.execute(
-            ATTACH_VERSION, version_id, manifest_id, to_json(facts.computed), to_json(state)
-        )
+        await insert_new(tx, who, package_id, manifest_id, digest, *about)
+        return
+    version_id, said = row["id"], (to_json(facts.computed), to_json(state))
+    await tx.execute(ATTACH_VERSION, version_id, manifest_id, *said)
+    await _describe(tx, who, package_id, version_id, *about)
+
+
+async def insert_new(
+    tx: Transaction,
+    who: Principal,
+    package_id: int,
+    manifest_id: int,
+    digest: Digest,
+    adapter: Format,
+    package: str,
+    facts: VersionFacts,
+    files: Sequence[StoredFile],
+    at: int,
+    parts: Mapping[str, bytes] | None,
+    state: State,
+) -> None:
+    """Do as `insert_version` does for a version that never was, which has a `state` by now."""
+    by, tag = who.account_id or None, adapter.tag(facts.version)
+    version_id = await insert_row(tx, package_id, facts, tag, manifest_id, digest, state, at, by)
+    about = (adapter, package, facts, files, at, parts, state)
+    await _describe(tx, who, package_id, version_id, *about)
+
+
+async def _describe(
+    tx: Transaction,
+    who: Principal,
+    package_id: int,
+    version_id: int,
+    adapter: Format,
+    package: str,
+    facts: VersionFacts,
+    files: Sequence[StoredFile],
+    at: int,
+    parts: Mapping[str, bytes] | None,
+    state: State,
+) -> None:
+    """Write a version's files, and its parts of documents. Raises TooLarge."""
     if parts is None or state:
         parts = adapter.fragments(published(package, facts, files, state, at, who))
     await write_facts(tx, version_id, files, parts)

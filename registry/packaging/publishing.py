@@ -12,20 +12,22 @@ from dataclasses import dataclass
 from auth.permissions import Permissions
 from auth.principals import Action, Principal
 from registry.apart import apart
-from registry.blobs import Blobs, NewObject, keep
+from registry.blobs import Blobs, NewObject, hold
 from registry.linking import Link, Linking
 from registry.manifest_bytes import encode
 from registry.manifest_push import Push
 from registry.manifests import OCI_MANIFEST, Manifest, parse_manifest
+from registry.our_tags import STATE_TAG
 from registry.package_texts import text_of
 from registry.packaging.artifact import render_manifest
 from registry.packaging.attachments import Attachment, attach
-from registry.packaging.entry import exists, insert_version, published
+from registry.packaging.entry import exists, insert_new, published
 from registry.packaging.files import Files, held
 from registry.packaging.format import Format, PublishedVersion, StoredFile, VersionFacts
 from registry.packaging.formats import Formats
+from registry.packaging.release_state import state_of
 from registry.packaging.state_manifest import EMPTY, EMPTY_TYPE
-from registry.packaging.version_rows import FIND_NAMED, FIND_TAG_NAMED
+from registry.packaging.taken import Taken, taken
 from registry.repositories import record, touch
 from storage.clock import Clock
 from storage.database import Database, Transaction
@@ -129,17 +131,18 @@ class Publishing:
             text_of(read.data), at,
         )  # fmt: skip
         made[:] = await self._files.keep(made)
-        objects = [
-            (
-                NewObject(file.digest, file.size, file.key),
-                await self._blobs.replaceable_key(file.digest),
-            )
-            for file in sorted(made, key=lambda file: file.digest)  # two of them lock in one order
-        ]
-        referrers = attach(push, attached)
+        objects, referrers = await self._objects(made), attach(push, attached)
         return _Publication(
             push, referrers, adapter, name, package, facts, files, objects, tags, read.parts
         )
+
+    async def _objects(self, made: Sequence[StoredFile]) -> list[tuple[NewObject, str | None]]:
+        """Return what is to be linked in an order that all agree on, and what each may replace."""
+        replaced = await self._blobs.replaceable_keys([file.digest for file in made])
+        return [
+            (NewObject(file.digest, file.size, file.key), replaced.get(file.digest))
+            for file in sorted(made, key=lambda file: file.digest)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,37 +183,39 @@ class _Publication:
     async def run(self, tx: Transaction) -> Link | None:
         push, version = self.push, self.facts.version
         package_id = await touch(tx, push.who, push.access, push.at, self.name)
-        await self._require_new(tx, package_id)
-        for new, replaced in self.objects:
-            await keep(tx, package_id, new, replaced, push.at)
-        kept = await push.keep(tx, package_id)
-        aliases = await self._aliases(tx, package_id)
+        names = [version, self.tags.own, *self.tags.aliases, self.tags.default, STATE_TAG]
+        known = await taken(tx, package_id, names)
+        self._require_new(known)
+        aliases = self._aliases(known)
+        held = await hold(tx, package_id, self.objects, push.at)
+        kept = await push.keep(tx, package_id, held)
         await push.tag(tx, package_id, kept, [self.tags.own, *aliases])
-        await insert_version(
+        state = await state_of(tx, package_id, version) if STATE_TAG in known.tags else {}
+        await insert_new(
             tx, push.who, package_id, kept.manifest_id, push.digest, self.adapter, self.package,
-            self.facts, self.files, push.at, self.parts,
+            self.facts, self.files, push.at, self.parts, state,
         )  # fmt: skip
         for referrer in self.referrers:
-            await referrer.keep(tx, package_id)
+            await referrer.keep(tx, package_id, held)
         by, said = (push.who, push.access), " ".join([push.digest, *aliases])
         await record(tx, "version.publish", *by, package_id, version, said, push.at)
         return await push.publish(tx, package_id)
 
-    async def _require_new(self, tx: Transaction, package_id: int) -> None:
+    def _require_new(self, known: Taken) -> None:
         own, version = self.tags.own, self.facts.version
-        row = await tx.fetch_one(FIND_NAMED, package_id, version, own)
+        row = known.by(version, own)
         if row is not None:
             raise exists(row, self.push.access, self.package, version)
-        if await tx.fetch_one(FIND_TAG_NAMED, package_id, own) is not None:
+        if own in known.tags:
             raise Conflict(f"{own} names another version of {self.package}: remove it first")
 
-    async def _aliases(self, tx: Transaction, package_id: int) -> Sequence[Tag]:
+    def _aliases(self, known: Taken) -> Sequence[Tag]:
         aliases, default = list(self.tags.aliases), self.tags.default
         for alias in aliases:
-            row = await tx.fetch_one(FIND_NAMED, package_id, alias, alias)
+            row = known.by(alias, alias)
             if row is not None:
                 raise Conflict(f"{alias} is version {row['name']} of {self.package}, for ever")
-        if default and await tx.fetch_one(FIND_TAG_NAMED, package_id, default) is None:
+        if default and default not in known.tags:
             aliases.append(Tag(default))
         return list(dict.fromkeys(aliases))
 

@@ -34,6 +34,11 @@ INSERT_FILE = """
 insert into version_files (version_id, name, media_type, digest, size, md5, sha1, sha512)
 values ($1, $2, $3, $4, $5, $6, $7, $8)
 """
+UPSERT_THREE_FRAGMENTS = """
+insert into version_fragments (version_id, kind, bytes)
+values ($1, $2, $3), ($1, $4, $5), ($1, $6, $7)
+on conflict (version_id, kind) do update set bytes = excluded.bytes
+"""
 UPSERT_FRAGMENT = """
 insert into version_fragments (version_id, kind, bytes) values ($1, $2, $3)
 on conflict (version_id, kind) do update set bytes = excluded.bytes
@@ -275,7 +280,12 @@ async def write_facts(
 
 async def write_fragments(tx: Transaction, version_id: int, fragments: Mapping[str, bytes]) -> None:
     """Write a version's parts of documents, in the place of what they were."""
-    for kind, data in fragments.items():
+    parts = list(fragments.items())
+    while len(parts) >= 3:
+        one, two, three = parts[:3]
+        await tx.execute(UPSERT_THREE_FRAGMENTS, version_id, *one, *two, *three)
+        del parts[:3]
+    for kind, data in parts:
         await tx.execute(UPSERT_FRAGMENT, version_id, kind, data)
 
 

@@ -248,6 +248,30 @@ async def test_what_dies_between_bytes_and_rows_is_not_there(shelf: Shelf, write
     assert await shelf.versions() == ["1.0.0"]
 
 
+MARK = "update blobs set damaged_at = 1 where digest = $1"
+
+
+@pytest.mark.parametrize("spoiled", ["", "missing", "marked"])
+async def test_bytes_that_are_here_are_kept_once_and_healed_where_they_are_spoiled(
+    shelf: Shelf, writer: Client, spoiled: str
+) -> None:
+    await shelf.publish("1.0.0")
+    world, digest = shelf.world, Digest.of(b"1.0.0\n")
+    (before,) = await world.rows(f"select key from blobs where digest = '{digest}'")
+    if spoiled == "missing":
+        (await world.file_of_blob(digest)).unlink()
+    if spoiled == "marked":
+        await world.services.database.execute(MARK, digest)
+    await shelf.publish("1.0.0", name="other")
+    for name in ("pad", "other"):
+        pulled = await writer.get(f"/v2/acme/generic/{name}/blobs/{digest}")
+        assert pulled.content == b"1.0.0\n"
+    (after,) = await world.rows(f"select key from blobs where digest = '{digest}'")
+    assert (after["key"] == before["key"]) == (not spoiled)
+    (trash,) = await world.rows("select key from trash")
+    assert (trash["key"] == before["key"]) == bool(spoiled)
+
+
 async def test_what_was_committed_stays_whole_when_the_answer_is_lost(
     shelf: Shelf, writer: Client
 ) -> None:
