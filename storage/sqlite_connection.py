@@ -4,9 +4,11 @@ Reading list: sqlite.org/wal.html, sqlite.org/pragma.html, sqlite.org/rescode.ht
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -127,18 +129,23 @@ def _connect(
     return connection
 
 
-_POSITIONS = tuple(str(position) for position in range(1, 100))
+_PARAMETER = re.compile(r"'(?:[^']|'')*'|\$(\d+)")
 
 
-def _bind(args: Sequence[Value]) -> dict[str, Value]:
-    # By name: a sequence would bind `$2, $1` in the order of appearance.
+@lru_cache(maxsize=4096)
+def _numbered(sql: str) -> str:
+    """Return a statement with `?1` for `$1`: a sequence would bind `$2, $1` as they appear."""
+    return _PARAMETER.sub(lambda found: f"?{found[1]}" if found[1] else found[0], sql)
+
+
+def _run(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> sqlite3.Cursor:
     check_values(args)
-    return dict(zip(_POSITIONS, args, strict=False))
+    return connection.execute(_numbered(sql), args)
 
 
 def execute(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> int:
     """Run one statement to its end and return the number of rows it changed."""
-    cursor = connection.execute(sql, _bind(args))
+    cursor = _run(connection, sql, args)
     try:
         cursor.fetchall()
         if cursor.rowcount >= 0:
@@ -154,7 +161,7 @@ def execute(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> 
 
 def fetch(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> list[Row]:
     """Run one statement and return all its rows."""
-    return connection.execute(sql, _bind(args)).fetchall()
+    return _run(connection, sql, args).fetchall()
 
 
 def fetch_all(connection: sqlite3.Connection, questions: Sequence[Question]) -> list[list[Row]]:
@@ -171,12 +178,13 @@ def fetch_column(connection: sqlite3.Connection, sql: str, args: Sequence[Value]
     """Run one statement and return the first column of its rows."""
     cursor = connection.cursor()
     cursor.row_factory = None  # rows with names cost half as much again
-    return [row[0] for row in cursor.execute(sql, _bind(args)).fetchall()]
+    check_values(args)
+    return [row[0] for row in cursor.execute(_numbered(sql), args).fetchall()]
 
 
 def fetch_one(connection: sqlite3.Connection, sql: str, args: Sequence[Value]) -> Row | None:
     """Run one statement and return its first row, leaving no snapshot open."""
-    cursor = connection.execute(sql, _bind(args))
+    cursor = _run(connection, sql, args)
     try:
         row: Row | None = cursor.fetchone()
         return row

@@ -17,23 +17,25 @@ def check_values(values: Sequence[Value]) -> None:
 
     Raises Invalid for a value that came from a client, TypeError for a type that never binds.
     """
-    for position, value in enumerate(values, 1):
+    for value in values:
         if isinstance(value, str):
-            _check_text(position, value)
-        elif isinstance(value, int) and not isinstance(value, bool):
+            if "\0" in value or not value.isascii():
+                _check_text(values, value)
+        elif isinstance(value, int) and value is not True and value is not False:
             if not SMALLEST <= value <= LARGEST:
                 raise Invalid(f"a number is out of range: use {SMALLEST} to {LARGEST}")
         elif value is not None and not isinstance(value, bytes):
-            raise TypeError(f"${position} is {type(value).__name__}: bind str, int, bytes or None")
+            place = next(at for at, each in enumerate(values, 1) if each is value)
+            raise TypeError(f"${place} is {type(value).__name__}: bind str, int, bytes or None")
 
 
-def _check_text(position: int, text: str) -> None:
+def _check_text(values: Sequence[Value], text: str) -> None:
+    place = next(at for at, each in enumerate(values, 1) if each is text)
     if "\0" in text:
-        raise Invalid(f"text {position} contains a NUL character: remove it")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise Invalid(
-                f"text {position} contains half of a surrogate pair at {error.start}: send UTF-8"
-            ) from error
+        raise Invalid(f"text {place} contains a NUL character: remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Invalid(
+            f"text {place} contains half of a surrogate pair at {error.start}: send UTF-8"
+        ) from error
