@@ -64,9 +64,20 @@ def text_of(data: bytes) -> PackageText:
     return tidied({key: said.get(annotation_of(key), "") for key in _LENGTHS})
 
 
+def annotations_of(text: PackageText) -> dict[str, str]:
+    """Return the annotations that say a text, which `text_of` reads."""
+    found = ((key, getattr(text, key)) for key in _LENGTHS)
+    return {annotation_of(key): said for key, said in found if said}
+
+
 def annotation_of(key: str) -> str:
     """Return the annotation that says a field of PackageText."""
     return _KEYWORDS if key == "keywords" else PREFIX + key
+
+
+def tidy(text: PackageText) -> PackageText:
+    """Return what an adapter read as it may be kept."""
+    return tidied({key: getattr(text, key) for key in _LENGTHS})
 
 
 def tidied(said: Mapping[str, str]) -> PackageText:
@@ -93,4 +104,6 @@ def words_json(repository: str, terms: str) -> str:
 
 def _plain(text: str) -> str:
     """Return a text on one line: databases and terminals take no control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())

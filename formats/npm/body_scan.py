@@ -119,8 +119,9 @@ class BodyScan:
         return followed and not self._wants_key
 
     def _text(self, start: int) -> str:
+        raw = bytes(self._document[start : self._at])
         try:
-            text: str = json.loads(self._document[start : self._at])
+            text: str = json.loads(raw) if b"\\" in raw else raw[1:-1].decode()
         except ValueError as error:
             raise Invalid("the body is not JSON: it holds a string that cannot be read") from error
         return text

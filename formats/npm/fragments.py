@@ -9,12 +9,13 @@ replaces; what was published is escaped where it spells them, so that it stays w
 """
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from formats.npm.members import Members, join, members, parse_object, write
+from formats.npm.members import Members, join, members, write
 from formats.npm.texts import readme_of
 from registry.packaging.document import PLACEHOLDER, ROOT
 from registry.packaging.format import PublishedVersion, State
@@ -56,7 +57,7 @@ def render_fragments(version: PublishedVersion) -> Mapping[str, bytes]:
     """Return the full and the abbreviated version object, and the readme as JSON text."""
     published = members(version.metadata.replace(_SPELLED, _ESCAPED))
     own = _own_fields(version, published)
-    readme = readme_of(parse_object(version.metadata, "the metadata"))
+    readme = readme_of({"readme": json.loads(published.get("readme", b"null"))})
     return {
         FULL: join(_full(published, own)),
         ABBREVIATED: join(_abbreviated(published, own)),

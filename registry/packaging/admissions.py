@@ -4,13 +4,13 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from auth.permissions import Access
 from auth.principals import Principal
 from registry.errors import ManifestInvalid
 from registry.manifest_push import Kept, point
-from registry.package_texts import PackageText, tidied
+from registry.package_texts import PackageText, tidy
 from registry.packaging.attached import Growth, list_attached
 from registry.packaging.entry import exists, insert_version
 from registry.packaging.format import Format, State, StoredFile, VersionFacts
@@ -123,7 +123,7 @@ class NewVersion(KnownVersion):
     @property
     def text(self) -> PackageText | None:
         """What the version says about the package."""
-        return tidied(asdict(self.facts.text)) if self.tagged else None
+        return tidy(self.facts.text) if self.tagged else None
 
     async def record(self, tx: Transaction, package_id: int, kept: Kept) -> None:
         """Make it a version, and the default alias name it where that names nothing.

@@ -8,11 +8,10 @@ never in it, for it is signed by its digest.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
-from registry.manifests import OCI_MANIFEST
-from registry.package_texts import PREFIX, annotation_of, tidied
+from registry.manifests import OCI_MANIFEST, Descriptor, Manifest
+from registry.package_texts import PREFIX, annotations_of, tidy
 from registry.packaging.format import Format, StoredFile, VersionFacts
 from storage.clock import rfc3339
 
@@ -45,6 +44,21 @@ def render_manifest(
     return json.dumps(manifest, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def manifest_of(adapter: Format, config: StoredFile, files: Iterable[StoredFile]) -> Manifest:
+    """Return what parse_manifest reads in what `render_manifest` returns."""
+    layers = sorted(files, key=lambda file: file.name)
+    named = {"config": config} | {f"layers[{at}]": file for at, file in enumerate(layers)}
+    return Manifest(
+        media_type=OCI_MANIFEST,
+        artifact_type=adapter.artifact_type,
+        subject=None,
+        members=tuple(
+            Descriptor(where, file.media_type, file.digest, file.size)
+            for where, file in named.items()
+        ),
+    )
+
+
 def _descriptor(file: StoredFile) -> dict[str, Any]:
     return {"mediaType": file.media_type, "digest": str(file.digest), "size": file.size}
 
@@ -52,8 +66,7 @@ def _descriptor(file: StoredFile) -> dict[str, Any]:
 def _annotations(
     adapter: Format, name: str, facts: VersionFacts, published_at: int
 ) -> Mapping[str, str]:
-    texts = asdict(tidied(asdict(facts.text)))
-    said = {annotation_of(key): text for key, text in texts.items() if text}
+    said = annotations_of(tidy(facts.text))
     own = {FORMAT: adapter.name, NAME: name, VERSION: facts.version}
     made = {PREFIX + "created": rfc3339(published_at), PREFIX + "version": facts.version}
     return dict(sorted({**said, **made, **own}.items()))

@@ -16,10 +16,10 @@ from registry.blobs import Blobs, NewObject, hold
 from registry.linking import Link, Linking
 from registry.manifest_bytes import encode
 from registry.manifest_push import Push
-from registry.manifests import OCI_MANIFEST, Manifest, parse_manifest
+from registry.manifests import Manifest
 from registry.our_tags import STATE_TAG
-from registry.package_texts import text_of
-from registry.packaging.artifact import render_manifest
+from registry.package_texts import tidy
+from registry.packaging.artifact import manifest_of, render_manifest
 from registry.packaging.attachments import Attachment, attach
 from registry.packaging.entry import exists, insert_new, published
 from registry.packaging.files import Files, held
@@ -128,7 +128,7 @@ class Publishing:
         source = await self._linking.source(access, read.manifest, read.data)
         push = Push(
             who, access, read.manifest, read.digest, len(read.data), *read.packed, source,
-            text_of(read.data), at,
+            tidy(facts.text), at,
         )  # fmt: skip
         made[:] = await self._files.keep(made)
         objects, referrers = await self._objects(made), attach(push, attached)
@@ -234,5 +234,5 @@ def _render(
 ) -> _Rendered:
     data = render_manifest(adapter, name, facts, config, version.files, version.published_at)
     parts = adapter.fragments(version)
-    manifest = parse_manifest(data, OCI_MANIFEST)
+    manifest = manifest_of(adapter, config, version.files)
     return _Rendered(data, manifest, Digest.of(data), encode(data), parts)
