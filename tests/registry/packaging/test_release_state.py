@@ -255,6 +255,13 @@ async def test_states_wait_for_versions_while_others_change(world: World, shelf:
     assert await shown(shelf) == {"1.0.0": "other", "2.0.0": "use pad2"}
 
 
+async def test_states_wait_for_versions_that_are_published(world: World, shelf: Shelf) -> None:
+    await shelf.publish("1.0.0")
+    await put_states(world.client("owner"), [group("2.0.0", deprecated="use pad2")])
+    await shelf.publish("2.0.0")
+    assert await shown(shelf) == {"1.0.0": "", "2.0.0": "use pad2"}
+
+
 async def test_states_come_by_digest_first_and_are_set_by_their_tag(
     world: World, shelf: Shelf
 ) -> None:
