@@ -8,7 +8,7 @@ from registry.packaging.artifact import manifest_of, render_manifest
 from registry.packaging.files import held
 from tests.registry.packaging.generic import BIN, Generic, facts
 
-TEXTS = {"description": "pads\n\ttext  ☃" + "x" * 2000, "source": "https://x.test/a"}
+TEXTS = {"description": "pads\n\t\x07text  ☃" + "x" * 2000, "source": "https://x.test/a"}
 
 
 @pytest.mark.parametrize("said", [{}, TEXTS, {"description": "\n", "source": "no address"}])
@@ -22,3 +22,4 @@ def test_what_is_known_of_a_manifest_is_what_its_bytes_say(
     data = render_manifest(adapter, "pad", read, config, files, 0)
     assert manifest_of(adapter, config, files) == parse_manifest(data, OCI_MANIFEST)
     assert text_of(data) == tidy(read.text)
+    assert tidy(read.text).description.isprintable()

@@ -96,6 +96,17 @@ async def test_what_blobs_were_pushed_to_first_gets_its_name(shelf: Shelf, write
     assert tuple(row) == ("generic", "pad")
 
 
+async def test_what_was_pushed_first_is_held_by_the_version_alone(
+    shelf: Shelf, writer: Client
+) -> None:
+    await writer.push_blob(PAD, b"1.0.0\n")
+    (waiting,) = await shelf.world.rows("select uploaded_at, orphaned_at from repository_blobs")
+    assert None not in tuple(waiting)
+    await shelf.publish("1.0.0")
+    rows = await shelf.world.rows("select uploaded_at, orphaned_at from repository_blobs")
+    assert [tuple(row) for row in rows] == [(None, None)] * 2
+
+
 async def test_another_package_does_not_get_a_repository_that_is_taken(shelf: Shelf) -> None:
     await shelf.publish("1.0.0")
     repository, said = parse_repository(PAD), {"package": "acme:Pad", "version": "2.0.0"}
