@@ -23,6 +23,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture(scope="session")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """Another one, with people of the same names, to which packages are copied."""
+    with server.running(tmp_path_factory.mktemp("second")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def registry_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """The same over TLS, for clients that know no other way."""
     with server.running(tmp_path_factory.mktemp("registry-tls"), tls=True) as running:

@@ -2,30 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients import npm, server
+from tests.clients import npm
+from tests.clients.copies import HTTP, below, publish, title
 from tests.clients.server import Registry
 from tests.clients.shell import Shell
 
-HTTP = "--plain-http"
-BOTH = ("--from-plain-http", "--to-plain-http")
 PACKAGE = "application/vnd.packhouse.npm.package.v1"
 CONFIG = "application/vnd.packhouse.npm.config.v1+json"
 TARBALL = "application/vnd.packhouse.npm.package.v1.tar+gzip"
-BILL = "application/spdx+json"
 VERIFY = ("cosign", "verify", "--allow-http-registry", "--key", "cosign.pub")
-
-
-@pytest.fixture(scope="module")
-def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """Another registry, with people of the same names."""
-    with server.running(tmp_path_factory.mktemp("second")) as running:
-        yield running
 
 
 @pytest.fixture
@@ -42,25 +32,9 @@ def repository(registry: Registry, pad: str) -> str:
     return f"{registry.host}/{below(pad)}"
 
 
-def below(pad: str) -> str:
-    return pad.replace("@acme/", "acme/npm/")
-
-
-def publish(run: Shell, at: Path, name: str, version: str = "1.0.0", *options: str) -> bytes:
-    """Publish a version; returns the bytes of its tarball."""
-    source = npm.package(at, name, version)
-    packed = json.loads(run("npm", "pack", "--json", "--pack-destination", at.parent, cwd=source))
-    run("npm", "publish", *options, cwd=source)
-    return (at.parent / packed[0]["filename"].replace("@", "").replace("/", "-")).read_bytes()
-
-
 def versions(run: Shell, name: str) -> list[str]:
     found = json.loads(run("npm", "view", name, "versions", "--json"))
     return [found] if isinstance(found, str) else found
-
-
-def title(pad: str, version: str = "1.0.0") -> str:
-    return f"{pad.partition('/')[2]}-{version}.tgz"
 
 
 def test_oras_pulls_the_tarball_under_its_name(
@@ -178,81 +152,6 @@ def test_a_package_is_signed_and_verified(
     alice("cosign", "sign", "--allow-http-registry", *key, f"{repository}@{digest}")
     assert digest in alice(*VERIFY, "--insecure-ignore-tlog", f"{repository}:1.0.0")
     assert versions(alice, pad) == ["1.0.0"], "a signature is no version"
-
-
-def test_a_bill_of_materials_is_attached_and_travels(
-    alice: Shell, registry: Registry, second: Registry, repository: str, pad: str, tmp_path: Path
-) -> None:
-    publish(alice, tmp_path / "pad", pad)
-    (tmp_path / "sbom.json").write_text('{"spdxVersion": "SPDX-2.3"}')
-    attach = ("oras", "attach", HTTP, "--artifact-type", BILL)
-    alice(*attach, f"{repository}:1.0.0", "sbom.json", cwd=tmp_path)
-    copy = f"{second.host}/{below(pad)}:1.0.0"
-    both = signed_in(alice, registry, second)
-    both("oras", "cp", "-r", *BOTH, f"{repository}:1.0.0", copy)
-    for name in (f"{repository}:1.0.0", copy):
-        found = json.loads(both("oras", "discover", HTTP, "--format", "json", name))
-        assert [at["artifactType"] for at in found["referrers"]] == [BILL]
-
-
-def signed_in(run: Shell, *registries: Registry) -> Shell:
-    for registry in registries:
-        who = ("-u", registry.user, "--password-stdin", registry.host)
-        run("oras", "login", HTTP, *who, stdin=registry.token)
-    return run
-
-
-def skopeo(run: Shell, source: str, target: str) -> None:
-    plain = ("--src-tls-verify=false", "--dest-tls-verify=false")
-    run("skopeo", "copy", "--all", *plain, f"docker://{source}", f"docker://{target}")
-
-
-def oras(run: Shell, source: str, target: str) -> None:
-    run("oras", "cp", "-r", *BOTH, source, target)
-
-
-@pytest.mark.parametrize("copy", [skopeo, oras])
-def test_a_package_goes_to_another_registry_and_back(
-    alice: Shell,
-    registry: Registry,
-    second: Registry,
-    repository: str,
-    pad: str,
-    tmp_path: Path,
-    copy: Any,
-) -> None:
-    publish(alice, tmp_path / "pad", pad)
-    both, there = signed_in(alice, registry, second), f"{second.host}/{below(pad)}"
-    copy(both, f"{repository}:1.0.0", f"{there}:1.0.0")
-
-    other = npm.home(tmp_path / "other", second, second.token)
-    app = npm.project(tmp_path / "app")
-    other("npm", "install", pad, cwd=app)
-    assert npm.says(other, app, pad) == "1.0.0"
-    integrity = ("npm", "view", f"{pad}@1.0.0", "dist.integrity")
-    assert other(*integrity) == alice(*integrity)
-
-    publish(other, tmp_path / "pad", pad, "1.1.0")
-    copy(both, f"{there}:1.1.0", f"{repository}:1.1.0")
-    assert versions(alice, pad) == ["1.0.0", "1.1.0"]
-    alice("npm", "install", f"{pad}@1.1.0", cwd=npm.project(tmp_path / "back"))
-
-
-def test_what_is_deprecated_stays_so_in_a_copy(
-    alice: Shell, registry: Registry, second: Registry, repository: str, pad: str, tmp_path: Path
-) -> None:
-    publish(alice, tmp_path / "pad", pad)
-    publish(alice, tmp_path / "pad", pad, "2.0.0")
-    alice("npm", "deprecate", f"{pad}@1", "use 2")
-    both = signed_in(alice, registry, second)
-    tags = both("oras", "repo", "tags", HTTP, repository).split()
-    assert "_state" in tags
-    for tag in tags:
-        oras(both, f"{repository}:{tag}", f"{second.host}/{below(pad)}:{tag}")
-    other = npm.home(tmp_path / "other", second, second.token)
-    for version, expected in (("1.0.0", "use 2\n"), ("2.0.0", "")):
-        assert other("npm", "view", f"{pad}@{version}", "deprecated") == expected
-    assert sorted(other("npm", "dist-tag", "ls", pad).splitlines()) == ["latest: 2.0.0"]
 
 
 def test_what_oras_deletes_npm_no_longer_sees(
