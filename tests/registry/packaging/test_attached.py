@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 
+from auth.principals import Action
+from registry.manifest_push import Kept
+from registry.manifests import parse_manifest
 from registry.packaging.attached import FILE_BYTES
-from storage.names import parse_repository
+from registry.packaging.rendering import Moved
+from registry.packaging.state_changes import apply
+from storage.digest import Digest
+from storage.names import Tag, parse_repository
 from tests.registry.client import OCI_EMPTY, OCI_MANIFEST, Client, Pushed, descriptor
 from tests.registry.packaging.arriving import Artifact, artifact, push, put
-from tests.registry.packaging.generic import NOTE
+from tests.registry.packaging.generic import NOTE, Generic
 from tests.registry.packaging.shelf import PAD, Shelf, document
+from tests.registry.world import World
+
+REPOSITORY = parse_repository(PAD)
 
 
 @pytest.fixture
@@ -128,14 +137,45 @@ async def test_a_state_that_changes_meanwhile_is_not_lost(
     states = shelf.packaging.states
     for number in range(8):
         said = f"use {number}"
-        repository = parse_repository(PAD)
         await asyncio.gather(
             attach(writer, one, f"1.0.0: {number}"),
-            states.set(shelf.who, repository, {"1.0.0": {"deprecated": said}}),
+            states.set(shelf.who, REPOSITORY, {"1.0.0": {"deprecated": said}}),
         )
         (part,) = await shelf.versions("full")
         assert document(part)["deprecated"] == said
         assert await notes(shelf) == [[str(each) for each in range(number + 1)]]
+
+
+async def test_a_version_that_was_read_before_it_came_begins_anew(
+    world: World, writer: Client, shelf: Shelf, one: Artifact
+) -> None:
+    await push(writer, one, "")
+    manifest = parse_manifest(one.manifest, OCI_MANIFEST)
+    access = await world.services.permissions.require(shelf.who, Action.PUSH, REPOSITORY)
+    read = (manifest, Digest.of(one.manifest), one.manifest, [Tag("1.0.0")])
+    admission = await shelf.packaging.door.admit(shelf.who, access, *read)
+    assert admission is not None
+    await attach(writer, one, "1.0.0: padded")
+    package_id = await shelf.id()
+    with pytest.raises(Moved):
+        await world.services.database.write(lambda tx: admission.record(tx, package_id, Kept(0, 0)))
+    assert await shelf.versions() == []
+
+
+async def test_a_state_that_was_rendered_before_it_came_begins_anew(
+    world: World, writer: Client, shelf: Shelf, one: Artifact
+) -> None:
+    await push(writer, one, "1.0.0")
+    access = await world.services.permissions.require(shelf.who, Action.PUSH, REPOSITORY)
+    said = {"1.0.0": {"deprecated": "use 2"}}
+    changes = await shelf.packaging.states.changes(access, Generic(), said)
+    await attach(writer, one, "1.0.0: padded")
+    package_id = await shelf.id()
+    with pytest.raises(Moved):
+        await world.services.database.write(
+            lambda tx: apply(tx, shelf.who, access, package_id, changes, world.clock())
+        )
+    assert await notes(shelf) == [["padded"]]
 
 
 async def test_it_comes_while_its_version_is_deleted(
