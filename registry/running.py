@@ -19,6 +19,7 @@ from registry.api_client import Api
 from registry.app import Services, build_api, open_services
 from registry.asked_server import Asked
 from registry.config import Config
+from registry.listening import listening
 from registry.startup import FIRST_USER, prepare_database, prepare_directory
 from storage.errors import Invalid
 
@@ -67,8 +68,16 @@ async def local_api(services: Services, by: str | None = None) -> AsyncIterator[
 
     from registry.transport import local  # noqa: PLC0415 - a server does without httpx
 
-    async with local(build_api(services, _Always(who))) as api:
+    async with local(build_api(_with_site(services), _Always(who))) as api:
         yield api
+
+
+def _with_site(services: Services) -> Services:
+    """Let what names this server name one that runs: a command comes by no address."""
+    config, running = services.config, listening(services.config.directory)
+    if config.public_url or running is None:
+        return services
+    return replace(services, config=replace(config, public_url=running.site))
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ FIRST_LOGIN = "first-login.txt"
 FIRST_USER = "admin"
 LISTENING = "listening.json"
 """Where a server that is ready says its URLs and process id."""
+SERVE_LOCK = "serve.lock"
 RESTORING = "restoring"
 """The file that a restore leaves in a data directory until it has ended."""
 
@@ -63,7 +64,7 @@ def prepare_directory(directory: Path) -> None:
 
 def lock_directory(directory: Path) -> IO[str]:
     """Take the server's lock on a data directory; it ends with the process. Raises ConfigError."""
-    file = open(directory / "serve.lock", "a+", opener=_open_private)  # noqa: SIM115 - kept
+    file = open(directory / SERVE_LOCK, "a+", opener=_open_private)  # noqa: SIM115 - kept
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -183,7 +184,7 @@ def program() -> str:
 
 def print_welcome(config: Config, found: Sequence[str]) -> None:
     """Print the lines to try; the first password goes to a terminal only, never to a log."""
-    host = _name_to_type(config.public_url or found[0])
+    host = name_to_type(config.public_url or found[0])
     secret = config.directory / FIRST_LOGIN
     lines = ["Try it:", f"  docker login {host}"]
     if secret.exists():
@@ -204,7 +205,7 @@ def print_welcome(config: Config, found: Sequence[str]) -> None:
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
-def _name_to_type(url: str) -> str:
+def name_to_type(url: str) -> str:
     """Return host and port for docker, which speaks plain HTTP to localhost."""
     host, separator, port = url.partition("://")[2].rpartition(":")
     if host in {"127.0.0.1", "[::1]", "0.0.0.0", "[::]"}:  # noqa: S104 - compared, not bound

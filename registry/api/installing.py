@@ -13,7 +13,7 @@ from registry.packaging.formats import Formats
 from registry.packaging.version_rows import VersionRows
 from registry.rest.needs import READ_PACKAGE
 from registry.rest.operation import Call, Operation
-from storage.errors import NotFound
+from storage.errors import Conflict, NotFound
 from storage.names import RepositoryName, is_tag
 
 INSTALL = PACKAGE + "/install"
@@ -31,6 +31,10 @@ class Instructions(msgspec.Struct, frozen=True):
 
     client: str
     lines: Sequence[str]
+
+
+class NoAddress(Conflict):
+    """A command on a machine where no server runs and none is named."""
 
 
 class InstallingApi:
@@ -52,6 +56,11 @@ class InstallingApi:
 
     async def show(self, call: Call) -> list[Instructions]:
         """Say how a package is installed."""
+        if not call.base:
+            raise NoAddress(
+                "nobody knows what clients call this server: set public_url, start it, or ask it "
+                "with --url"
+            )
         repository = call.access.repository
         adapter, wanted = self._formats.of(repository), call.query.version
         if adapter is None:

@@ -51,7 +51,7 @@ class Call:
     """One request whose caller was found and judged.
 
     `values` are the path's parameters, decoded; `place` or `package` what was judged, if it was an
-    owner or a project, or a package.
+    owner or a project, or a package. `base` begins this server's URLs; "" where nobody knows.
     """
 
     who: Principal

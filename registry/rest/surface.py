@@ -150,7 +150,7 @@ class RestSurface:
             headers=headers,
             query=read_query(operation.query, QueryParams(scope["query_string"])),
             body=body,
-            base=base_url(self._public_url, scope["scheme"], headers.get("host", "")),
+            base=self._base(scope, headers, who),
             place=judged if isinstance(judged, Place) else None,
             package=judged if isinstance(judged, Access) else None,
         )
@@ -161,6 +161,11 @@ class RestSurface:
             return Response(status_code=204)
         data = msgspec.json.encode(answer)
         return Response(data, operation.status, media_type="application/json")
+
+    def _base(self, scope: Scope, headers: Headers, who: Principal) -> str:
+        if who.operator:
+            return self._public_url
+        return base_url(self._public_url, scope["scheme"], headers.get("host", ""))
 
     async def _body(self, operation: Operation, headers: Headers, receive: Receive) -> bytes:
         """Return the body of a request that has one. Raises Invalid, TooLarge, TransferCut."""
