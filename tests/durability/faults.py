@@ -16,26 +16,12 @@ TRACEABLE = {"PYTHONPATH": str(Path(__file__).with_name("traceable"))}
 """Settings of a server that strace may attach to."""
 
 
-class Fault:
-    """While the block runs, `calls` of one process fail with `error`, on `path` alone if given.
+class Attached:
+    """While the block runs, strace writes down what it is told of one process and its threads."""
 
-    `when` is strace's: which of a thread's calls, all of them unless told.
-    """
-
-    def __init__(
-        self,
-        pid: int,
-        calls: str,
-        error: str,
-        trace: Path,
-        *,
-        path: Path | None = None,
-        when: str = "1+",
-    ) -> None:
+    def __init__(self, pid: int, trace: Path, *what: str) -> None:
         self._trace = trace
-        only = [] if path is None else ["-P", str(path)]
-        what = ["-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={when}"]
-        self._command = [strace(), "-f", "-p", str(pid), "-o", str(trace), *only, *what]
+        self._command = [strace(), "-f", "-p", str(pid), "-o", str(trace), *what]
         self._process: subprocess.Popen[str]
 
     def __enter__(self) -> Self:
@@ -60,9 +46,35 @@ class Fault:
         self._process.communicate()
 
     @property
+    def text(self) -> str:
+        """What was written down; whole once the block has ended."""
+        return self._trace.read_text(errors="replace")
+
+
+class Fault(Attached):
+    """While the block runs, `calls` of one process fail with `error`, on `path` alone if given.
+
+    `when` is strace's: which of a thread's calls, all of them unless told.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        calls: str,
+        error: str,
+        trace: Path,
+        *,
+        path: Path | None = None,
+        when: str = "1+",
+    ) -> None:
+        only = [] if path is None else ["-P", str(path)]
+        inject = f"inject={calls}:error={error}:when={when}"
+        super().__init__(pid, trace, *only, "-e", f"trace={calls}", "-e", inject)
+
+    @property
     def injected(self) -> int:
         """How many calls failed; known once the block has ended."""
-        return self._trace.read_text(errors="replace").count("(INJECTED)")
+        return self.text.count("(INJECTED)")
 
 
 def strace() -> str:

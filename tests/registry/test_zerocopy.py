@@ -5,6 +5,7 @@ A real server of the real worker; raw sockets where a client library would tidy 
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -17,6 +18,7 @@ import httpx
 import pytest
 
 from registry.zerocopy import WINDOW, is_cached
+from tests.durability.faults import TRACEABLE, Attached
 from tests.registry.client import digest_of
 from tests.registry.processes import Server, run
 
@@ -26,7 +28,8 @@ SMALL = b"small"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("zerocopy") / "data", "--workers", "1") as running:
+    data = tmp_path_factory.mktemp("zerocopy") / "data"
+    with Server(data, "--workers", "1", **TRACEABLE) as running:
         yield running
 
 
@@ -81,6 +84,16 @@ def test_a_blob_of_several_windows_arrives_whole(address: tuple[str, int], beare
     assert len(LARGE) > 2 * WINDOW
     with http(address, bearer) as client:
         assert client.get(f"/v2/admin/z/blobs/{digest_of(LARGE)}").content == LARGE
+
+
+def test_the_kernel_moves_the_bytes_of_a_file(
+    server: Server, address: tuple[str, int], bearer: str, tmp_path: Path
+) -> None:
+    calls = Attached(server.workers()[0], tmp_path / "trace", "-e", "trace=sendfile")
+    with http(address, bearer) as client, calls:
+        assert client.get(f"/v2/admin/z/blobs/{digest_of(LARGE)}").content == LARGE
+    moved = [int(count) for count in re.findall(r"sendfile\b.*\) += (\d+)", calls.text)]
+    assert sum(moved) == len(LARGE)
 
 
 def test_a_range_is_cut_out_of_the_file(address: tuple[str, int], bearer: str) -> None:

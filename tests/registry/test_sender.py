@@ -1,0 +1,173 @@
+"""What the sender of files guards against, one hazard at a time.
+
+uvicorn's protocol on a real transport whose other end the test holds: so the application itself can
+read there in the very moment that it sends, which over a network would be a matter of luck.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from registry.zerocopy import EXTENSION, WINDOW, ZeroCopyProtocol, is_cached
+
+PATIENCE = 60
+CONTENT = b"from the file, the end"
+
+
+class Counting(ThreadPoolExecutor):
+    """An executor that knows what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.calls = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.calls += 1
+        return super().submit(fn, *args, **kwargs)
+
+
+@asynccontextmanager
+async def connected(app: ASGIApp, peer: socket.socket, ours: socket.socket) -> AsyncIterator[None]:
+    """Serve `app` on one end of a connection; `peer` is the other."""
+    loop, state = asyncio.get_running_loop(), ServerState()
+    config = uvicorn.Config(app, http=ZeroCopyProtocol, lifespan="off", log_config=None)
+    config.load()
+    peer.setblocking(False)
+    transport, _ = await loop.connect_accepted_socket(
+        lambda: ZeroCopyProtocol(config=config, server_state=state, app_state={}), ours
+    )
+    try:
+        yield
+    finally:
+        peer.close()
+        await asyncio.gather(*state.tasks)
+        transport.abort()
+
+
+async def receive_until(peer: socket.socket, end: bytes, begun: bytes = b"") -> bytes:
+    """Receive until what came ends so; what came."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(PATIENCE):
+        while not begun.endswith(end):
+            chunk = await loop.sock_recv(peer, 65536)
+            assert chunk, f"the connection ended after {begun[-200:]!r}"
+            begun += chunk
+    return begun
+
+
+def drained(peer: socket.socket) -> bytes:
+    """What lies in the kernel for this end, which has room for more after that."""
+    came = b""
+    while True:
+        try:
+            came += peer.recv(65536)
+        except BlockingIOError:
+            return came
+
+
+def headers(length: int) -> list[tuple[bytes, bytes]]:
+    return [(b"content-length", str(length).encode())]
+
+
+def of_file(file: BinaryIO, count: int) -> dict[str, Any]:
+    return {"type": EXTENSION, "file": file, "offset": 0, "count": count}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["with its head", "after its head"])
+async def test_an_answer_to_head_has_no_byte_of_the_file(path: Path, *, begun: bool) -> None:
+    """An application need not look at the method: the extension asks that of the server."""
+    size = len(CONTENT)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
+        more: list[tuple[bytes, bytes]] = [(b"connection", b"keep-alive")] if begun else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers(size) + more})
+        with path.open("rb") as file:
+            await send(of_file(file, size))
+
+    peer, ours = socket.socketpair()
+    async with connected(app, peer, ours):
+        peer.send(b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n")
+        head = await receive_until(peer, b"\r\n\r\n")
+        assert f"content-length: {size}\r\n".encode() in head
+        peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        answer = await receive_until(peer, b"the end")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_no_file_overtakes_bytes_that_wait_for_the_peer(path: Path) -> None:
+    """A peer may make room after a write was refused and before the loop has gone on with it."""
+    peer, ours = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    before = bytes(range(256)) * 200
+    came = b""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal came
+        length = headers(len(before) + len(CONTENT))
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": before, "more_body": True})
+        came = drained(peer)
+        assert len(came) < len(before), "nothing waits: make the socket's buffer smaller"
+        with path.open("rb") as file:
+            await send(of_file(file, len(CONTENT)))
+
+    async with connected(app, peer, ours):
+        peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        first = await receive_until(peer, b"the end")
+    assert (came + first).partition(b"\r\n\r\n")[2] == before + CONTENT
+
+
+@pytest.mark.parametrize("cold", [True, False])
+async def test_a_thread_reads_what_the_page_cache_does_not_hold(
+    tmp_path: Path, *, cold: bool
+) -> None:
+    """sendfile of a cold page would stop the loop, and everybody else, for as long as the disk."""
+    executor, content = Counting(), os.urandom(WINDOW + WINDOW // 2 - 7) + b"the end"
+    paths = [tmp_path / "one", tmp_path / "another"]
+    for path in paths:
+        path.write_bytes(content)
+    with paths[0].open("rb") as one:
+        if not drop(one):
+            pytest.skip("temporary files lie on a file system whose pages cannot be dropped")
+    asyncio.get_running_loop().set_default_executor(executor)
+    size = len(content)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers(size)})
+        with paths[1].open("rb") as file:
+            os.fsync(file.fileno())
+            if cold:  # and nobody looks whether it is: that look begins to read
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            await send(of_file(file, size))
+
+    peer, ours = socket.socketpair()
+    async with connected(app, peer, ours):
+        peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        came = await receive_until(peer, b"the end")
+    assert came.endswith(content)
+    assert (executor.calls > 0) is cold
+
+
+def drop(file: BinaryIO) -> bool:
+    """Take a file out of the page cache; say whether that can be done here."""
+    os.fsync(file.fileno())
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return not is_cached(file.fileno(), WINDOW - 1)
