@@ -9,7 +9,6 @@ import contextlib
 import datetime
 import json
 import os
-import socket
 import sqlite3
 import stat
 import sys
@@ -21,14 +20,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auth.signing_keys import BEARER, PURPOSES, SIGNING_PURPOSES, SigningKeys
+from registry.address_checks import check_addresses
 from registry.certificate_checks import check_tls
 from registry.checks import FAIL, OK, WARN, Check
 from registry.config import Config, ConfigError, from_environment
 from registry.instruments import require_tracing
+from registry.listening import listening
 from registry.outside import check_outside
 from registry.reflection import issue_pass
 from registry.sizes import shown_size
-from registry.sockets import listen
 from registry.startup import FIXED_SQLITE, RESTORING
 from registry.tables import print_rows
 from registry.tls import check_certificate
@@ -94,7 +94,7 @@ def examine(file: str | None, data: str | None, url: str | None = None) -> Seque
     checks += _check_machine(config)
     checks += _check_directory(config)
     checks += check_tls(config, datetime.datetime.now(datetime.UTC))
-    checks += _check_ports(config)
+    checks += check_addresses(config, listening(config.directory))
     if config.database or (config.directory / "packhouse.db").exists():
         checks += asyncio.run(_check_database(config))
     else:
@@ -114,7 +114,7 @@ def _check_way_in(config: Config, url: str) -> Iterator[Check]:
             about = "public_url is not set: --url https://... looks through the proxy"
             yield Check("public URL", WARN, about)
         return
-    is_running = _told(config) is not None
+    is_running = listening(config.directory) is not None
     yield from check_outside(config, url, asyncio.run(_make_pass(config)), is_running=is_running)
 
 
@@ -148,6 +148,7 @@ def _check_directory(config: Config) -> Iterator[Check]:
         status = directory.stat()
     except FileNotFoundError:
         yield Check("data directory", WARN, f"{directory} is not there: the first start makes it")
+        yield from _check_space(config)
         return
     except OSError as error:
         yield Check("data directory", FAIL, f"{directory}: {error.strerror}")
@@ -158,7 +159,7 @@ def _check_directory(config: Config) -> Iterator[Check]:
         about = f"a restore into {directory} was interrupted: empty it, and restore anew"
         yield Check("restore", FAIL, about)
     yield _check_file_system(config, status)
-    yield _check_space(config)
+    yield from _check_space(config)
 
 
 def _check_rights(directory: Path, status: os.stat_result) -> Check:
@@ -198,54 +199,21 @@ def _check_file_system(config: Config, status: os.stat_result) -> Check:
     return Check("file system", OK, kind or "of a kind this system does not tell")
 
 
-def _check_space(config: Config) -> Check:
-    disk = os.statvfs(config.directory)
+def _check_space(config: Config) -> Iterator[Check]:
+    """Look at the disk, which is that of the nearest parent before the first start."""
+    places = [config.directory, *config.directory.parents]
+    try:
+        disk = os.statvfs(next(place for place in places if place.exists()))
+    except OSError as error:
+        yield Check("free space", WARN, f"cannot be told: {error.strerror}")
+        return
     total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
     reserve = config.reserve_bytes if config.reserve_bytes >= 0 else max(1024**3, total // 50)
     about = f"{shown_size(free)} of {shown_size(total)} free, {shown_size(reserve)} kept back"
     if free < reserve:
-        return Check("free space", FAIL, f"{about}: uploads end with 507")
-    return Check("free space", WARN if free < 2 * reserve else OK, about)
-
-
-def _told(config: Config) -> dict[str, Any] | None:
-    """Return what a running server says of itself."""
-    try:
-        told: dict[str, Any] = json.loads((config.directory / "listening.json").read_text())
-        os.kill(told["pid"], 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:  # somebody else's process, and it lives
-        return told
-    except (OSError, ValueError):
-        return None
-    return told
-
-
-def _check_ports(config: Config) -> Iterator[Check]:
-    told = _told(config)
-    if told is None:
-        yield _check_free(config)
-        return
-    for url in told["urls"]:
-        host, _, port = url.partition("://")[2].rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-        except OSError as error:
-            about = f"process {told['pid']} should listen on {url}: {error.strerror or error}"
-            yield Check("port", FAIL, about)
-        else:
-            yield Check("port", OK, f"process {told['pid']} listens on {url}")
-
-
-def _check_free(config: Config) -> Check:
-    try:
-        sockets = listen(config.host, config.port)
-    except ConfigError as error:
-        return Check("port", FAIL, str(error))
-    for bound in sockets:
-        bound.close()
-    return Check("port", OK, f"no server runs, and port {config.port} is free")
+        yield Check("free space", FAIL, f"{about}: uploads end with 507")
+    else:
+        yield Check("free space", WARN if free < 2 * reserve else OK, about)
 
 
 async def _check_database(config: Config) -> Sequence[Check]:

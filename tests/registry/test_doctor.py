@@ -1,7 +1,9 @@
 """doctor looks at everything an operator can get wrong, and says so in one line each."""
 
 import json
+import os
 import shutil
+import signal
 import socket
 import sqlite3
 from pathlib import Path
@@ -101,6 +103,66 @@ def test_a_running_server_is_reached_and_a_taken_port_is_not_free(data: Path) ->
         port = str(other.getsockname()[1])
         found = doctor(data, 1, PACKHOUSE_PORT=port, PACKHOUSE_HOST="127.0.0.1")
     assert "is taken" in found["port"]
+
+
+def test_the_address_of_metrics_is_looked_at(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        found = doctor(data, 1, PACKHOUSE_METRICS=taken)
+    assert found["metrics"].startswith(
+        f"fail: port {taken.rpartition(':')[2]} on 127.0.0.1 is taken"
+    )
+    assert found["port"].startswith("ok: ")
+    assert doctor(data, 0, PACKHOUSE_METRICS="127.0.0.1:0")["metrics"].startswith("ok: ")
+    with Server(data, "--workers", 1, PACKHOUSE_METRICS="127.0.0.1:0") as server:
+        found = doctor(data, 0, PACKHOUSE_METRICS="127.0.0.1:0")
+    assert found["metrics"].startswith(f"ok: process {server.pid} listens on http://127.0.0.1:")
+
+
+def test_metrics_on_the_server_s_own_port_fail(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    place = {"PACKHOUSE_HOST": "127.0.0.1", "PACKHOUSE_PORT": port}
+    found = doctor(data, 1, PACKHOUSE_METRICS=f"127.0.0.1:{port}", **place)
+    assert found["port"].startswith("ok: ")
+    assert "is taken" in found["metrics"]
+
+
+def test_a_collector_that_is_not_there_is_a_warning(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as collector:
+        place = f"127.0.0.1:{collector.getsockname()[1]}"
+        found = doctor(data, 0, PACKHOUSE_TRACING=f"http://{place}")
+        assert found["tracing"] == f"ok: something listens at {place}"
+    found = doctor(data, 0, PACKHOUSE_TRACING=f"http://{place}/below")
+    assert found["tracing"].startswith(f"warn: nothing listens at {place} (Connection refused)")
+    assert doctor(data, 0, PACKHOUSE_TRACING="http://h:99999")["tracing"].startswith("warn: ")
+
+
+def test_a_public_url_that_is_not_answered_for_fails(tmp_path: Path) -> None:
+    names = {"PACKHOUSE_PUBLIC_URL": "https://Packages.example.com:8443"}
+    found = doctor(tmp_path / "no", 1, PACKHOUSE_ALLOWED_HOSTS="localhost", **names)
+    assert found["allowed_hosts"].startswith("fail: packages.example.com of public_url is not")
+    both = "localhost,packages.example.com"
+    found = doctor(tmp_path / "no", 0, PACKHOUSE_ALLOWED_HOSTS=both, **names)
+    assert found["allowed_hosts"].startswith("ok: ")
+
+
+def test_space_is_looked_at_before_the_first_start(tmp_path: Path) -> None:
+    place = tmp_path / "not" / "there" / "yet"
+    found = doctor(place, 1, PACKHOUSE_RESERVE_BYTES=str(2**61))
+    assert found["free space"].startswith("fail: ")
+    assert doctor(place, 0)["free space"].startswith("ok: ")
+
+
+def test_what_a_killed_server_said_is_not_believed(data: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    with Server(data, "--workers", 1) as server:
+        shutil.copytree(data, copy)
+        assert doctor(copy, 0)["port"].startswith("ok: no server runs")
+        server.stop(signal.SIGKILL)
+    told = json.loads((data / "listening.json").read_text())
+    (data / "listening.json").write_text(json.dumps({**told, "pid": os.getpid()}))
+    assert doctor(data, 0)["port"].startswith("ok: no server runs")
 
 
 def test_a_clock_that_went_back_fails(data: Path) -> None:
