@@ -20,7 +20,7 @@ from storage.connect import open_database
 from storage.database import Database, Transaction
 from storage.digest import Digest
 from storage.errors import Conflict
-from tests.registry.gc.depot import APP, DAY, Depot, SetClock, image
+from tests.registry.gc.depot import APP, DAY, Depot, SetClock, image, purge_behind_another
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -163,10 +163,36 @@ def test_a_package_is_deleted_restored_and_purged(run: Run, given: Callable[...,
     assert run("package", "restore", APP)[0] == 0
     assert given(lambda depot: depot.has("v1"))
     run("package", "delete", APP)
-    assert run("package", "purge", APP)[0] == 0
-    assert "purged" in run("package", "deletions", APP)[1]
-    assert json.loads(run("gc", "--json")[1]) == {"removed": {"manifests": 1}}
+    status, _, said = run("package", "purge", APP)
+    assert (status, said.splitlines()[-1]) == (
+        0,
+        "1 deletions purged: no bytes are left that they alone held",
+    )
+    assert run("package", "deletions", APP)[1] == ""
+    assert given(_objects) == []
+    assert json.loads(run("gc", "--json")[1]) == {"removed": {}}
     assert run("package", "restore", APP)[0] == 1
+
+
+async def _objects(depot: Depot) -> list[str]:
+    return depot.objects()
+
+
+def test_a_purge_ends_well_where_one_that_died_goes_along(
+    run: Run, given: Callable[..., Any]
+) -> None:
+    async def leave_one_marked(depot: Depot) -> None:
+        deletions = [
+            await depot.delete(await depot.push_image(b"layer %d" % number, tag=""))
+            for number in (1, 2)
+        ]
+        await purge_behind_another(depot, deletions[1])
+
+    given(leave_one_marked)
+    assert run("package", "delete", APP)[0] == 0
+    assert run("package", "purge", APP)[0] == 0
+    assert run("package", "deletions", APP)[1] == ""
+    assert given(_objects) == []
 
 
 @pytest.mark.parametrize("action", ["delete", "restore", "purge", "deletions"])
