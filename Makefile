@@ -6,7 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
-AT_ONCE := --numprocesses auto --maxprocesses 4 --dist worksteal
+# One more than there are processors: tests wait for disks, databases, and clients that try again.
+PROCESSES := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+AT_ONCE := --numprocesses $(PROCESSES) --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help run test soak bench check fix docs clients conformance clean
