@@ -37,7 +37,7 @@ from registry.catalog import Catalog
 from registry.config import Config
 from registry.debts import Counts, Debts
 from registry.deletion import Deletion
-from registry.dispatch import Dispatch, render_site_error
+from registry.dispatch import SITE_ERRORS, Dispatch
 from registry.gc import Collector
 from registry.github.errors import GITHUB
 from registry.github.operations import github_operations
@@ -77,7 +77,6 @@ from storage.blobs import BlobStore
 from storage.clock import Clock, now
 from storage.connect import open_database
 from storage.database import Database
-from storage.errors import PackhouseError
 from storage.filesystem import FilesystemStore
 
 FORMATS = Formats([Npm()])
@@ -387,7 +386,7 @@ def _build_site(services: Services, sign_ins: SignInLimits) -> ASGIApp:
                 methods=("GET", "POST"),
             ),
         ],
-        exception_handlers={PackhouseError: render_site_error},
+        exception_handlers=SITE_ERRORS,
     )
     site.router.redirect_slashes = False  # it would send people to whatever host they named
     return site

@@ -6,6 +6,9 @@ And how long a connection may idle, with one timer a connection where uvicorn ma
 import asyncio
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from registry.requests import log_exchange, unreadable
 from registry.zerocopy import ZeroCopyProtocol
 
 HEAD_BYTES = 64 * 1024
@@ -55,6 +58,29 @@ class GuardedProtocol(ZeroCopyProtocol):
                 self.transport.abort()
             else:
                 self.send_400_response(_TOO_LONG)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, with an id and a line like any other's.
+
+        Where another answer has begun nothing may stand among its bytes: then that one is cut.
+        """
+        exchange = unreadable(self.client[0] if self.client else "", 400)
+        if self._answering and self.cycle.response_started:
+            self.transport.abort()
+        else:
+            body = f"{msg} Request {exchange.id}.\n".encode("ascii")
+            exchange.sent = len(body)
+            fields = (
+                *self.server_state.default_headers,
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", b"%d" % len(body)),
+                (b"x-request-id", exchange.id.encode()),
+                (b"connection", b"close"),
+            )
+            lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+            self.transport.write(STATUS_LINE[400] + lines + b"\r\n" + body)
+            self.transport.close()
+        log_exchange(exchange)
 
     def on_message_begin(self) -> None:
         """A head begins; most end in the same read, and need no timer."""

@@ -74,6 +74,11 @@ def exchange_of(scope: Scope) -> Exchange:
     return exchange
 
 
+def unreadable(client: str, status: int) -> Exchange:
+    """Return the exchange of what is no request: neither a method nor a path is known."""
+    return Exchange(id=_new_id(), method="", path="", client=client, agent="", status=status)
+
+
 class Exchanges:
     """Wraps the application: gives every request an id, and tells observers of its end."""
 
@@ -140,6 +145,10 @@ def log_exchange(exchange: Exchange) -> None:
         sys.stderr.write(line)
 
 
+def _new_id() -> str:
+    return f"{_random.getrandbits(64):016x}"
+
+
 def _begin(scope: Scope) -> Exchange:
     given, agent = b"", b""
     for name, value in scope["headers"]:
@@ -150,7 +159,7 @@ def _begin(scope: Scope) -> Exchange:
     client, raw = scope.get("client"), scope["raw_path"]
     path = _text(raw)
     return Exchange(
-        id=given.decode() if _ID.fullmatch(given) else f"{_random.getrandbits(64):016x}",
+        id=given.decode() if _ID.fullmatch(given) else _new_id(),
         method=scope["method"],
         path=_without_secrets(path),
         client=client[0] if client else "",

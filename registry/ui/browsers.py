@@ -109,7 +109,8 @@ class Browsers:
         """Render a page with forms; a browser without a cookie gets one with it."""
         secret = self.secret(request)
         given = secret or new_secret()
-        response = render_page(template, status, key=form_key(given), **values)
+        refused = exchange_of(request.scope).id if status >= 400 else ""
+        response = render_page(template, status, refused, key=form_key(given), **values)
         if not secret:
             self.remember(request, response, given, 0)
         return response
@@ -149,18 +150,19 @@ def rendered(answer: Handler) -> Handler:
             return await answer(request)
         except SignInFirst as error:
             if request.method not in ("GET", "HEAD"):
-                return render_refusal(error)
+                return render_refusal(request, error)
             query = request.scope["query_string"].decode("latin-1")
             here = parse_next(request.scope["path"] + (f"?{query}" if query else ""))
             return see(SIGN_IN if here == HOME else f"{SIGN_IN}?next={quote(here, safe='')}")
         except PackhouseError as error:
-            return render_refusal(error)
+            return render_refusal(request, error)
 
     return shown
 
 
-def render_refusal(error: PackhouseError) -> Response:
+def render_refusal(request: Request, error: PackhouseError) -> Response:
     """Render the page that says what is wrong."""
-    response = render_page("refusal", error.status, message=error.message)
+    request_id = exchange_of(request.scope).id
+    response = render_page("refusal", error.status, request_id, message=error.message)
     response.headers.update(error.headers)
     return response

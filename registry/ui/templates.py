@@ -44,9 +44,14 @@ def _environment() -> Environment:
 _ENVIRONMENT = _environment()
 
 
-def render_page(template: str, status: int = 200, /, **values: object) -> HTMLResponse:
-    """Render a template of registry/web; everything it is given is escaped."""
-    text = _ENVIRONMENT.get_template(f"{template}.html").render(**values)
+def render_page(
+    template: str, status: int = 200, request_id: str = "", /, **values: object
+) -> HTMLResponse:
+    """Render a template of registry/web; everything it is given is escaped.
+
+    A page that says what is wrong says with `request_id` where the log has more.
+    """
+    text = _ENVIRONMENT.get_template(f"{template}.html").render(request_id=request_id, **values)
     return HTMLResponse(text, status, headers=_HEADERS)
 
 

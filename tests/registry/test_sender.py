@@ -1,26 +1,23 @@
 """What the sender of files guards against, one hazard at a time.
 
-uvicorn's protocol on a real transport whose other end the test holds: so the application itself can
+The test holds the other end of the connection: so the application itself can
 read there in the very moment that it sends, which over a network would be a matter of luck.
 """
 
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.server import ServerState
+from starlette.types import Receive, Scope, Send
 
-from registry.zerocopy import EXTENSION, WINDOW, ZeroCopyProtocol, is_cached
+from registry.zerocopy import EXTENSION, WINDOW, is_cached
+from tests.registry.connected import connected, drained, receive_until
 
-PATIENCE = 60
 CONTENT = b"from the file, the end"
 
 
@@ -34,45 +31,6 @@ class Counting(ThreadPoolExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         self.calls += 1
         return super().submit(fn, *args, **kwargs)
-
-
-@asynccontextmanager
-async def connected(app: ASGIApp, peer: socket.socket, ours: socket.socket) -> AsyncIterator[None]:
-    """Serve `app` on one end of a connection; `peer` is the other."""
-    loop, state = asyncio.get_running_loop(), ServerState()
-    config = uvicorn.Config(app, http=ZeroCopyProtocol, lifespan="off", log_config=None)
-    config.load()
-    peer.setblocking(False)
-    transport, _ = await loop.connect_accepted_socket(
-        lambda: ZeroCopyProtocol(config=config, server_state=state, app_state={}), ours
-    )
-    try:
-        yield
-    finally:
-        peer.close()
-        await asyncio.gather(*state.tasks)
-        transport.abort()
-
-
-async def receive_until(peer: socket.socket, end: bytes, begun: bytes = b"") -> bytes:
-    """Receive until what came ends so; what came."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(PATIENCE):
-        while not begun.endswith(end):
-            chunk = await loop.sock_recv(peer, 65536)
-            assert chunk, f"the connection ended after {begun[-200:]!r}"
-            begun += chunk
-    return begun
-
-
-def drained(peer: socket.socket) -> bytes:
-    """What lies in the kernel for this end, which has room for more after that."""
-    came = b""
-    while True:
-        try:
-            came += peer.recv(65536)
-        except BlockingIOError:
-            return came
 
 
 def headers(length: int) -> list[tuple[bytes, bytes]]:
