@@ -75,20 +75,20 @@ class FilesystemStore:
     async def write(self, chunks: AsyncIterator[bytes]) -> Stored:
         """Keep `chunks` under a new key; durable when it returns. Raises NoSpace."""
         key = _new_key()
-        draft, final = self._incoming / key, self._file(key)
         try:
             begun = [await anext(chunks, b"")]
             if len(begun[0]) < WHOLE:  # the end, or slow
                 begun.append(await anext(chunks, b""))
                 if not begun[1]:
-                    return await self._run(self._keep_whole, final, begun[0])
+                    return await self._run(self._keep_whole, key, begun[0])
+            draft, final = self._incoming / key, self._file(key)
             await self._run(self._prepare)
             async with self._opened(draft, "xb", self._writers) as file:
                 await self._fill(file, resumed(begun, chunks))
                 await self._run(os.fsync, file.fileno())
             return await self._run(self._keep, draft, final)
         except BaseException:
-            await self._run(_unlink, (draft, final))
+            await self._run(_unlink, (self._incoming / key, self._file(key)))
             raise
 
     async def read(self, key: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
@@ -193,21 +193,28 @@ class FilesystemStore:
         self._make(self._incoming)
         self._require_space()
 
-    def _keep_whole(self, final: Path, data: bytes) -> Stored:
+    def _keep_whole(self, key: str, data: bytes) -> Stored:
         """Do all of a write at once: for a small object its many steps would be most of it.
 
         Its key is known to nobody before this returns, so nobody reads half of it.
         """
-        self._make_leaf(final)
+        leaf = (
+            f"{self._blobs}/{key[:2]}/{key[2:4]}"  # a Path of each would take as long as all else
+        )
+        if not self._durable_leaves[int(key[:4], 16)]:
+            self._make_leaf(self._file(key))
         self._require_space()
-        with open(final, "xb", buffering=0, opener=_open_private) as file:
+        descriptor = _open_private(f"{leaf}/{key}", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
             rest = memoryview(data)
             while rest:
-                rest = rest[file.write(rest) or 0 :]
-            os.fsync(file.fileno())
-            status = os.fstat(file.fileno())
-        _sync_directory(final.parent)
-        return _stored(final.name, status)
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        _sync_directory(leaf)
+        return _stored(key, status)
 
     def _checkpoint(self, descriptor: int) -> None:
         _sync_data(descriptor)
@@ -326,7 +333,7 @@ def _make_durable(directory: Path) -> None:
     _sync_directory(directory.parent)
 
 
-def _sync_directory(directory: Path) -> None:
+def _sync_directory(directory: Path | str) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -115,8 +115,13 @@ class BodyScan:
 
     def _is_at(self, key: str) -> bool:
         """Whether the value of this key of an attachment is what comes, or came."""
-        followed = self._keys[:1] == [_ATTACHMENTS] and self._keys[2:] == [key]
-        return followed and not self._wants_key
+        keys = self._keys
+        return (
+            len(keys) == _DEEPEST
+            and not self._wants_key
+            and keys[0] == _ATTACHMENTS
+            and keys[-1] == key
+        )
 
     def _text(self, start: int) -> str:
         raw = bytes(self._document[start : self._at])
