@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from storage.connect import open_database
@@ -152,6 +154,14 @@ async def test_parameters_bind_by_number_not_by_order(db: Database) -> None:
     row = await db.fetch_one(sql, "one", "two")
     assert row is not None
     assert (row["a"], row["b"], row["c"]) == ("two", "one", "two")
+
+
+@pytest.mark.parametrize("values", [(), ("one",), ("one", "two", "three")])
+async def test_a_statement_takes_as_many_values_as_it_names(
+    db: Database, values: tuple[str, ...]
+) -> None:
+    with pytest.raises((asyncpg.InterfaceError, sqlite3.ProgrammingError)):
+        await db.fetch_one("select cast($1 as text) as a, cast($2 as text) as b", *values)
 
 
 async def test_a_column_is_the_first_of_every_row(db: Database) -> None:

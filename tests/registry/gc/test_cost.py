@@ -102,7 +102,8 @@ async def add_others(depot: Depot, count: int) -> None:
         "insert into deletions (repository_id, reason, deleted_at) "
         "select p.id, 'tag', $2 from packages p, json_each($1)",
     ):
-        await depot.database.execute(sql, numbers, at)
+        used = 2 if "$2" in sql else 1 if "$1" in sql else 0
+        await depot.database.execute(sql, *(numbers, at)[:used])
 
 
 async def add_garbage(depot: Depot) -> None:
