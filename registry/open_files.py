@@ -1,8 +1,9 @@
 """Files of blobs that were read a moment ago, kept open for the next reader.
 
-A file is opened in a thread, for a directory on a cold or slow disk takes its time; but a thread's
-turn costs more than sending 1 MB does. A key is never used again, so what is open under one holds
-the bytes that its row means for as long as its name is there.
+A file that the kernel does not know of is opened in a thread, for a directory on a cold or slow
+disk takes its time; but a thread's turn costs more than sending 1 MB does. A key is never used
+again, so what is open under one holds the bytes that its row means for as long as its name is
+there.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+from registry.cached_open import open_cached
 
 MOST = 64
 SECONDS = 10.0
@@ -76,8 +79,11 @@ class OpenFiles:
 
     async def open(self, key: str, path: Path, size: int) -> OpenFile | None:
         """Open the file of a key; None if it has not `size` bytes. Raises FileNotFoundError."""
-        descriptor, found = await asyncio.to_thread(_open, path)
+        descriptor = open_cached(path)
+        if descriptor is None:
+            descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
         file = OpenFile(descriptor)
+        found = os.fstat(descriptor).st_size
         if found != size:
             return None
         self._keep(key, file.shared())
@@ -110,15 +116,27 @@ def _leave(files: Iterable[OpenFile]) -> None:
 
 
 def _close_soon(descriptors: Sequence[int]) -> None:
+    descriptors = [descriptor for descriptor in descriptors if not _closed_at_once(descriptor)]
     if not descriptors:
         return
-    try:  # in a thread: the last descriptor of a removed file gives its space back first
+    try:
         loop = asyncio.get_running_loop()
         # Soon, not now: the garbage collector may have come here from within an executor, whose
         # locks this very thread would then wait for.
         loop.call_soon(_close_in_thread, loop, descriptors)
     except RuntimeError:  # no loop, or one that ends
         _close(descriptors)
+
+
+def _closed_at_once(descriptor: int) -> bool:
+    """Close what still has a name. The last descriptor of a removed file gives its space back
+    first, which takes a thread.
+    """
+    with suppress(OSError):  # nothing is open there
+        if not os.fstat(descriptor).st_nlink:
+            return False
+        os.close(descriptor)
+    return True
 
 
 def _close_in_thread(loop: asyncio.AbstractEventLoop, descriptors: Sequence[int]) -> None:
@@ -132,8 +150,3 @@ def _close(descriptors: Sequence[int]) -> None:
     for descriptor in descriptors:
         with suppress(OSError):  # the others are still to be closed
             os.close(descriptor)
-
-
-def _open(path: Path) -> tuple[int, int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    return descriptor, os.fstat(descriptor).st_size

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from registry import open_files
 from registry.open_files import OpenFile, OpenFiles
 
 
@@ -137,19 +138,38 @@ class Counting(ThreadPoolExecutor):
         return super().submit(*args, **kwargs)
 
 
-async def test_files_that_leave_together_take_one_turn_of_a_thread(tmp_path: Path) -> None:
+@pytest.mark.parametrize("removed", [True, False])
+async def test_only_removed_files_take_a_thread_to_close_and_one_turn_of_it(
+    tmp_path: Path, *, removed: bool
+) -> None:
     executor, files = Counting(), OpenFiles(most=16)
-    asyncio.get_running_loop().set_default_executor(executor)
     paths = [tmp_path / f"object-{number}" for number in range(17)]
     for path in paths:
         write(path, b"bytes")
         with await opened(files, path):
             pass
-    await until(lambda: descriptors(tmp_path) == 15)
-    assert executor.given == len(paths) + 1
+    assert descriptors(tmp_path) == 15  # two left, to make room for more
+    asyncio.get_running_loop().set_default_executor(executor)
+    for path in paths if removed else []:
+        remove(path)
     await files.close()
     await until(lambda: descriptors(tmp_path) == 0)
-    assert executor.given == len(paths) + 2
+    assert executor.given == removed
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+async def test_what_the_kernel_does_not_remember_is_opened_in_a_thread(
+    file: Path, monkeypatch: pytest.MonkeyPatch, *, remembered: bool
+) -> None:
+    executor, files = Counting(), OpenFiles()
+    asyncio.get_running_loop().set_default_executor(executor)
+    cached = os.open(file, os.O_RDONLY)
+    monkeypatch.setattr(open_files, "open_cached", lambda _: cached if remembered else None)
+    assert os.pread((await opened(files, file)).fileno(), 9, 0) == b"bytes"
+    assert executor.given == (not remembered)
+    await files.close()
+    if not remembered:
+        os.close(cached)
 
 
 async def test_ten_readers_at_once_leave_one_open(file: Path) -> None:
