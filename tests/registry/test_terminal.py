@@ -9,22 +9,36 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from auth.audit import OPERATOR
+from auth.identities import INSERT_IDENTITY
 from auth.principals import Scope
 from registry.app import open_services
-from registry.cli import build_parser
+from registry.cli import build_parser, main
 from registry.config import Config
 from registry.examples import EXAMPLES, every_command
 from registry.progress import Progress
+from storage.clock import now
 from tests.registry.client import OCI_MANIFEST, digest_of, image_manifest
 from tests.registry.processes import PACKHOUSE, PATIENCE, Server, environment, run
 from tests.registry.terminal import CTRL_C, Terminal, heed_interrupts
 
 APP = "admin/app"
+MADE = [
+    "org create acme --owner admin",
+    "team create acme/devs",
+    "team add acme/devs admin",
+    "project create acme/widget",
+    "project source acme/widget --add https://git.example.com/acme/widget",
+    "org create before --owner admin",
+    "owner rename before after",
+]
 LAYER = os.urandom(3 * 1024 * 1024)
 HOSTILE = "\x1b[31mred\x07\tand\na line"
 COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|38|9[0-7])\b")
@@ -32,7 +46,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|38|9[0-7])\b")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with an image, a token whose name is hostile, and two deletions."""
+    """A data directory with something for every list, and a token whose name is hostile."""
     data = tmp_path_factory.mktemp("terminal") / "data"
     with Server(data, PACKHOUSE_WORKERS="1") as server, server.client() as client:
         for content in (LAYER, b"{}"):
@@ -48,17 +62,29 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 headers={"Content-Type": OCI_MANIFEST},
             )
             assert done.status_code == 201
-    asyncio.run(_keep_hostile_name(data))
+    asyncio.run(_keep_more(data))
+    data.with_name("packhouse.yaml").write_text("public_url: https://packages.example.com")
     for tag in ("v2", "v3"):
-        assert command(data, "package", "delete", APP, "--tag", tag).returncode == 0
+        here(data, "package", "delete", APP, "--tag", tag)
+    for words in MADE:
+        here(data, *words.split())
     return data
 
 
-async def _keep_hostile_name(data: Path) -> None:
-    """Make a token with a name that is no longer taken, but may be there from before."""
+async def _keep_more(data: Path) -> None:
+    """Make an identity, and a token with a name that is no longer taken, but may be there."""
     async with open_services(Config(data=str(data))) as services:
         admin = await services.accounts.get("admin")
         await services.tokens.create(OPERATOR, admin.id, "user", HOSTILE, Scope.READ, None)
+        linked = (INSERT_IDENTITY, "https://login.example.com", "8f3a2c", admin.id, now())
+        await services.database.write(lambda tx: tx.fetch_one(*linked))
+
+
+def here(data: Path, *words: str) -> str:
+    """Run a command in this process, as into a pipe; return what it printed."""
+    with redirect_stdout(StringIO()) as printed:
+        assert main([*words, "--data", str(data)]) == 0
+    return printed.getvalue()
 
 
 def command(data: Path, *words: object) -> subprocess.CompletedProcess[str]:
@@ -79,19 +105,44 @@ def on_terminal(
 
 # Lists
 
+USERS = ["NAME", "KIND", "ADMIN", "DISABLED", "CREATED"]
 LISTS = {
-    "user list": ["NAME", "KIND", "ADMIN", "DISABLED", "CREATED"],
+    "user list": USERS,
+    "user show admin": USERS,
+    "user identities admin": ["ISSUER", "SUBJECT", "LINKED", "LAST USED"],
+    "org list": ["NAME", "PACKAGES", "CREATED"],
+    "org members acme": ["USER", "ROLE"],
+    "team list acme": ["TEAM", "MEMBERS", "CREATED"],
+    "owner names after": ["NAME", "UNTIL"],
+    "grants acme": ["ACCOUNT", "KIND", "ROLE"],
     "token list": [
         *("ID", "KIND", "NAME", "SCOPES", "LIMITS", "CREATED", "EXPIRES", "REVOKED", "USED")
     ],
+    "project list acme": ["PROJECT", "VISIBILITY", "CREATED"],
+    "project source acme/widget": ["SOURCE"],
     "package list": [
         *("REPOSITORY", "FORMAT", "VISIBILITY", "PROJECT", "UNCONFIRMED", "CREATED", "NAME")
     ],
+    f"package versions {APP}": [
+        *("DIGEST", "TAGS", "TYPE", "SIZE", "BY", "CREATED", "DELETED", "VERSION")
+    ],
     f"package history {APP}": ["TAG", "DIGEST", "BY", "AT"],
+    f"package install {APP}": ["CLIENT", "LINE"],
     f"package deletions {APP}": [
         *("DELETION", "WHAT", "BY", "DELETED", "RESTORABLE UNTIL", "MANIFESTS", "TAGS")
     ],
+    "search app": ["REPOSITORY", "FORMAT", "VISIBILITY", "PROJECT", "TITLE", "DESCRIPTION"],
+    "audit": [
+        *("ID", "AT", "ACCOUNT", "TOKEN", "ADDRESS", "DID", "OWNER", "TO", "RESULT", "DETAIL"),
+        *("TIMES", "REQUEST"),
+    ],
+    "key list": ["ID", "PURPOSE", "CREATED", "ENDS"],
 }
+OTHERS = {
+    *("package show", "team show", "token create", "why", "whoami"),
+    *("gc", "fsck", "backup", "restore", "doctor"),
+}
+"""Commands that print one record, or records of several kinds; or nothing, as gc does here."""
 
 
 @pytest.fixture(params=LISTS)
@@ -101,17 +152,35 @@ def listing(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_list_is_a_table_a_record_a_line_or_one_document(data: Path, listing: str) -> None:
-    words = listing.split()
-    heading, *lines = on_terminal(data, *words, columns=200).lines
+    words = [*listing.split(), "--config", str(data.with_name("packhouse.yaml"))]
+    heading, *lines = on_terminal(data, *words, columns=400).lines
     assert re.split(r" {2,}", heading) == LISTS[listing]
-    records = [line.split("\t") for line in command(data, *words).stdout.splitlines()]
+    records = [line.split("\t") for line in here(data, *words).splitlines()]
     assert {len(record) for record in records} == {len(LISTS[listing])}
-    document = json.loads(command(data, *words, "--json").stdout)
+    document = documents(here(data, *words, "--json"), a_line=listing == "audit")
+    assert {len(row) for row in document} == {len(LISTS[listing])}
     assert len(lines) == len(records) == len(document) > 0
     for line, record in zip(lines, records, strict=True):
-        starts = [heading.index(name) for name in LISTS[listing]]
         assert all(value in line for value in record)
-        assert record[0] == line[: starts[1]].strip()
+        assert record[0] == re.split(r" {2,}", line.strip())[0]
+
+
+def documents(text: str, *, a_line: bool) -> list[Any]:
+    """Read one document that is a list, or a document a line: the audit is too long for one."""
+    found: list[Any] = [json.loads(line) for line in text.splitlines()]
+    if a_line:
+        return found
+    [rows] = found
+    assert isinstance(rows, list)
+    return rows
+
+
+def test_every_command_that_can_print_json_is_looked_at() -> None:
+    commands = {" ".join(words): parser for words, parser in every_command(build_parser())}
+    able = {name for name, parser in commands.items() if "--json" in parser.format_help()}
+    lists = {name for name in able if any(words.startswith(name) for words in LISTS)}
+    assert lists.isdisjoint(OTHERS)
+    assert lists | OTHERS == able
 
 
 def test_what_a_client_named_cannot_move_the_cursor_or_end_a_field(data: Path) -> None:
