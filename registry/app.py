@@ -53,7 +53,7 @@ from registry.packages import Packages
 from registry.packaging.formats import Formats
 from registry.packaging.services import Packaging
 from registry.packaging.surface import AdapterRoutes, format_surfaces
-from registry.proxies import Proxies
+from registry.proxies import Hosts, PathDialect, Proxies
 from registry.purging import Purging
 from registry.rate_limits import RateLimits
 from registry.reflection import PATH as REFLECTION
@@ -295,11 +295,14 @@ def build_surface(
     )
     api = build_api(services, services.authenticator.authenticate, sign_ins, limits)
     github = _build_github(services, sign_ins, limits)
-    formats = format_surfaces(services, adapters(services, sign_ins), sign_ins.door, limits)
+    hung = adapters(services, sign_ins)
+    formats = format_surfaces(services, hung, sign_ins.door, limits)
     dispatch = Dispatch(oci, api, github, _build_site(services, sign_ins), formats)
-    watched = instruments.application(dispatch)
+    dialects: list[PathDialect] = [((b"/api/v3/",), GITHUB.error), ((b"/api/",), render_problem)]
+    dialects += [(s.prefixes, one.error) for s, one in zip(formats, hung, strict=True)]
+    watched = instruments.application(Hosts(dispatch, config.allowed_hosts, dialects))
     exchanges = Exchanges(watched, [log_exchange, services.audit.observe, *instruments.observers])
-    return Proxies(exchanges, config.trusted_proxies, config.allowed_hosts)
+    return Proxies(exchanges, config.trusted_proxies)
 
 
 def build_api(

@@ -2,18 +2,19 @@
 
 Only a peer in `trusted_proxies` is believed. Addresses are read from the right, past every trusted
 one; the first that is not trusted is the client. `Forwarded` (RFC 7239) goes before the older
-`X-Forwarded-*` headers. A host that `allowed_hosts` does not name is answered 421.
+`X-Forwarded-*` headers. A host that `allowed_hosts` does not name is refused: 421.
 """
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from registry.config import Network
 from registry.oci.errors import render_error
-from registry.requests import exchange_of
+from registry.requests import Exchange, exchange_of
 from storage.errors import PackhouseError
 
 _PAIR = re.compile(r'\s*(for|proto|host|by)\s*=\s*("[^"]*"|[^;,\s]*)\s*', re.IGNORECASE)
@@ -27,24 +28,54 @@ class Misdirected(PackhouseError):
     status = 421
 
 
+PathDialect = tuple[tuple[bytes, ...], Callable[[PackhouseError, Exchange], Response]]
+"""How raw paths begin, and what renders an error of theirs."""
+
+
+class Hosts:
+    """Wraps the application: answers for the hosts that are named, for all where none is.
+
+    Who asks for another is refused in the dialect of the path, or else in that of OCI.
+    """
+
+    def __init__(
+        self, app: ASGIApp, allowed: Sequence[str], dialects: Sequence[PathDialect]
+    ) -> None:
+        self._app = app
+        self._allowed = frozenset(host.lower() for host in allowed)
+        self._dialects = dialects
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
+        app = self._app
+        if self._allowed and not self._is_allowed(scope):
+            app = self._refusal(scope)
+        await app(scope, receive, send)
+
+    def _is_allowed(self, scope: Scope) -> bool:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        return host_name(host.decode("latin-1")).lower() in self._allowed
+
+    def _refusal(self, scope: Scope) -> Response:
+        error = Misdirected("this server does not answer for that host name")
+        exchange = exchange_of(scope)
+        for beginnings, render in self._dialects:
+            if scope["raw_path"].startswith(beginnings):
+                return render(error, exchange)
+        return render_error(error, {}, exchange)
+
+
 class Proxies:
     """Wraps the application: replaces what a trusted proxy says better than the socket."""
 
-    def __init__(
-        self, app: ASGIApp, trusted: Sequence[Network], allowed_hosts: Sequence[str]
-    ) -> None:
+    def __init__(self, app: ASGIApp, trusted: Sequence[Network]) -> None:
         self._app = app
         self._trusted = trusted
-        self._allowed = frozenset(host.lower() for host in allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
         if self._trusted and scope.get("client") and self._is_trusted(scope["client"][0]):
             self._believe(scope)
-        if self._allowed and not self._is_allowed(scope):
-            error = Misdirected("this server does not answer for that host name")
-            await render_error(error, {}, exchange_of(scope))(scope, receive, send)
-            return
         await self._app(scope, receive, send)
 
     def _is_trusted(self, address: str) -> bool:
@@ -53,10 +84,6 @@ class Proxies:
         except ValueError:
             return False
         return any(parsed in network for network in self._trusted)
-
-    def _is_allowed(self, scope: Scope) -> bool:
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        return host_name(host.decode("latin-1")).lower() in self._allowed
 
     def _believe(self, scope: Scope) -> None:
         headers: dict[bytes, list[str]] = {}

@@ -2,13 +2,17 @@
 
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
-from registry.proxies import Proxies, forwarded
+from registry.app import build_surface
+from registry.proxies import Hosts, Proxies, forwarded
+from tests.registry.client import Client
+from tests.registry.world import World
 
 TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1")]
 Seen = tuple[str, str, str]
@@ -42,7 +46,7 @@ async def ask(
         "client": (peer, 1),
         "scheme": "http",
     }
-    await Proxies(application, TRUSTED, allowed)(scope, receive, send)
+    await Proxies(Hosts(application, allowed, ()), TRUSTED)(scope, receive, send)
     return statuses[0], seen[0] if seen else None
 
 
@@ -90,6 +94,30 @@ async def test_other_hosts_are_misdirected() -> None:
     said = ("x-forwarded-host", "packages.example")
     assert (await ask(said, allowed=["packages.example"]))[0] == 200
     assert (await ask(said, peer="192.0.2.99", allowed=["packages.example"]))[0] == 421
+
+
+PATHS = {
+    "/v2/acme/app/tags/list": "errors",
+    "/token": "errors",
+    "/api/v1/user": "code",
+    "/api/v3/user": "documentation_url",
+    "/npm/@acme%2fpad": "error",
+    "/auth/npm/@acme%2fpad": "error",
+}
+"""Paths, and a key that only the dialect of their surface has."""
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_misdirected_request_is_told_so_by_its_own_surface(world: World, path: str) -> None:
+    config = replace(world.config, allowed_hosts=("packages.example",))
+    client = Client(build_surface(replace(world.services, config=config)))
+    refused = await client.get(path)
+    body = refused.json()
+    assert (refused.status_code, PATHS[path] in body) == (421, True)
+    assert "does not answer for that host name" in refused.text
+    assert body["request_id"] == refused.headers["x-request-id"]
+    there = await client.get(path, headers={"Host": "packages.example"})
+    assert there.status_code != 421
 
 
 @given(
