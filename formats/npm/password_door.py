@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from auth.authenticate import Authenticator
-from auth.errors import NotSignedIn
+from auth.errors import BASIC_CHALLENGE, NotSignedIn
 from auth.permissions import Permissions
 from auth.principals import Principal
 from registry.packaging.surface import Call
@@ -31,7 +31,8 @@ class PasswordDoor:
             with self._limits.attempt(name, call.client):
                 who = await self._authenticator.check_password(name, password)
                 await self._permissions.require_live(who)
-        except NotSignedIn:
+        except NotSignedIn as error:
+            error.headers["WWW-Authenticate"] = BASIC_CHALLENGE  # npm speaks of the password then
             call.exchange.claimed = name
             self._limits.count("", call.client)
             raise

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from starlette.responses import JSONResponse, Response
 
+from auth.errors import BASIC_CHALLENGE
 from formats.npm.names import FORMAT, unscoped
 from formats.npm.paths import package_in
 from registry.errors import VersionExists
@@ -74,9 +75,14 @@ class NpmRoutes:
         return _error(500, exchange.failure, exchange)
 
 
+_CHALLENGES = f'{BASIC_CHALLENGE}, Bearer realm="packhouse"'
+"""In one line: npm reads the first alone. Where Bearer is not in it, it speaks of passwords."""
+
+
 def _error(status: int, message: str, exchange: Exchange) -> Response:
     headers = {}
     if status == 401:  # for which npm shows words of its own, and this beside them
+        headers["WWW-Authenticate"] = _CHALLENGES
         headers["npm-notice"] = "".join(c if " " <= c <= "~" else "?" for c in message)
     return JSONResponse({"error": message, "request_id": exchange.id}, status, headers)
 

@@ -237,7 +237,7 @@ class FormatSurface:
         response = self._adapter.error(error, exchange)
         response.headers.update(error.headers)
         if error.status == 401:
-            response.headers["WWW-Authenticate"] = BASIC_CHALLENGE
+            response.headers.setdefault("WWW-Authenticate", BASIC_CHALLENGE)
         return response
 
     def _limited(self, routes: Sequence[Route]) -> list[Route]:

@@ -12,7 +12,7 @@ from tests.clients import npm
 from tests.clients.server import Registry
 from tests.clients.shell import Shell
 
-MISSING = "Incorrect or missing password."
+INVALID = "Unable to authenticate, your authentication token seems to be invalid."
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Case:
 
 
 def refused(notice: str) -> tuple[str, ...]:
-    return (f"npm notice {notice}", "npm error code E401", f"npm error {MISSING}")
+    return (f"npm notice {notice}", "npm error code E401", f"npm error {INVALID}", "npm login")
 
 
 ADDED = ("added 1 package, and audited 2 packages in",)

@@ -36,7 +36,10 @@ def test_a_dead_or_wrong_token_is_named(
         other = npm.home(tmp_path / "other", registry, token)
         app = npm.project(tmp_path / "app")
         shown = npm.OF_THEIR_OWN.get(client.name, said)
-        assert shown in other.fails(client.name, *client.add, pad, cwd=app)
+        refused = other.fails(client.name, *client.add, pad, cwd=app)
+        assert shown in refused
+        assert "password at" not in refused, "npm sends people to another registry's page"
+        assert ("try logging in again" in refused) is (client.name == "npm")
         again = npm.package(source, pad, "1.0.1")
         assert shown in npm.refused(other, client, again)
 
