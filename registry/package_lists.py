@@ -100,6 +100,8 @@ select v.id, count(*) over () as total from ({ids}) v order by v.repository limi
 
 LIST_SEEN = _shown(" union ".join(_ARMS))
 """What is open to $1, or shown by roles on packages and projects."""
+LIST_GIVEN = _shown(" union ".join((_granted(PROJECT, "p.project_id"), _granted(PACKAGE, "p.id"))))
+"""What roles on packages and projects show $1."""
 LIST_OWNED = _shown(f"""
 select p.id, p.repository from {_FROM}
 where p.owner_id + 0 = $8 and {_COVERED} and p.repository > $3 and {_CHOSEN}
@@ -158,13 +160,17 @@ NO_PROJECT = -1
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which packages are listed; "" and None let all through. `project` is `owner/name`."""
+    """Which packages are listed; "" and None let all through. `project` is `owner/name`.
+
+    With `held` those on which a role was given to the caller, and not what is open to him.
+    """
 
     owner: str = ""
     project: str = ""
     format: str = ""
     visibility: Visibility | None = None
     deleted: bool = False
+    held: bool = False
 
 
 class PackageLists:
@@ -193,9 +199,10 @@ class PackageLists:
             return await fetch(LIST_DELETED, *page, 2, project_id)
         if project_id:
             return await fetch(LIST_OF_PROJECT, *page, 1, project_id)
-        if admin:
+        if admin and not filters.held:
             return await fetch(LIST_ALL, *page)
-        found = {row["repository"]: row for row in await fetch(LIST_SEEN, *page)}
+        seen_or_given = LIST_GIVEN if filters.held else LIST_SEEN
+        found = {row["repository"]: row for row in await fetch(seen_or_given, *page)}
         found |= {row["repository"]: row for row in await self._owned(page)}
         return [found[name] for name in sorted(found)[:limit]]
 

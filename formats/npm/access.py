@@ -15,7 +15,7 @@ from auth.principals import Principal, Role, Visibility
 from formats.npm.json_bodies import answer, read_json
 from formats.npm.names import FORMAT
 from formats.npm.whole_lists import answer_all, read_all
-from registry.owned_packages import OwnedPackages
+from registry.owned_packages import OwnedPackages, Owner
 from registry.package_changes import Change, PackageChanges
 from registry.package_lists import Filters, PackageLists
 from registry.packaging.surface import Call, Route
@@ -98,13 +98,23 @@ class PackageAccess:
     async def packages(self, call: Call) -> Response:
         """GET /-/org/S/package: the owner's packages that the caller sees, and what he may.
 
+        Of himself, as npm asks who names no owner: every package that a role was given to him on.
         Raises NotFound for an owner that is unknown, or of whom the caller sees nothing.
         """
-        name = call.values["owner"]
-        owner = await self._owned.owner(call.who, name, "user", "organization")
+        owner = await self._owner(call, call.values["owner"])
         filters = Filters(owner=owner.name, format=FORMAT)
-        rows = await read_packages(self._lists, call.who, filters)
-        return answer_all({true_name(row): await self._may(call, row, owner.role) for row in rows})
+        if owner.name == call.who.name:
+            filters = Filters(format=FORMAT, held=True)
+        roles, found = {owner.name: owner.role}, {}
+        for row in await read_packages(self._lists, call.who, filters):
+            name = parse_repository(row["repository"]).owner
+            if name not in roles:
+                roles[name] = (await self._owner(call, name)).role
+            found[true_name(row)] = await self._may(call, row, roles[name])
+        return answer_all(found)
+
+    async def _owner(self, call: Call, owner: str) -> Owner:
+        return await self._owned.owner(call.who, owner, "user", "organization")
 
     async def _may(self, call: Call, row: Row, role: Role) -> str:
         if role >= Role.WRITE:

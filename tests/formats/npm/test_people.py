@@ -197,6 +197,24 @@ async def test_packages_of_an_owner_are_those_one_sees(shop: Shop) -> None:
     told(await shop.person().get("/npm/-/org/acme/package"), 401)
 
 
+async def test_one_s_own_packages_are_all_that_a_role_was_given_on(shop: Shop) -> None:
+    """As `npm access list packages` asks, without a name: it means who asks."""
+    await shop.publish("@acme/other", visibility=Visibility.PUBLIC)
+    await shop.publish("@writer/own", by="writer")
+    path = "/npm/-/org/{0}/package"
+    both = ("@acme/other", "@acme/pad")
+    for name, seen in (
+        ("writer", {**dict.fromkeys(both, "write"), "@writer/own": "write"}),
+        ("reader", dict.fromkeys(both, "read")),
+        ("stranger", {}),
+        ("admin", {}),
+    ):
+        assert (await shop.person(name).get(path.format(name))).json() == seen, name
+    await set_maintainers(shop, "owner", "acme", "stranger")
+    own = await shop.person("stranger").get(path.format("stranger"))
+    assert own.json() == {"@acme/pad": "write"}
+
+
 async def test_a_role_on_one_package_shows_in_the_list(shop: Shop) -> None:
     await set_maintainers(shop, "owner", "acme", "stranger")
     response = await shop.person("stranger").get("/npm/-/org/acme/package")
