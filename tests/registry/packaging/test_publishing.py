@@ -255,6 +255,7 @@ async def test_what_dies_between_bytes_and_rows_is_not_there(shelf: Shelf, write
     await publish_and_die(shelf, committed=False)
     assert (await writer.get(f"/v2/{PAD}/tags/list")).json()["tags"] == []
     assert await shelf.world.rows("select id from packages") == []
+    assert await shelf.events() == []
     await shelf.publish("1.0.0")
     assert await shelf.versions() == ["1.0.0"]
 
@@ -287,6 +288,7 @@ async def test_what_was_committed_stays_whole_when_the_answer_is_lost(
     shelf: Shelf, writer: Client
 ) -> None:
     await publish_and_die(shelf, committed=True)
+    assert [kind for kind, _, _ in await shelf.events()] == ["version.publish"]
     (row,) = await shelf.world.rows("select digest from version_files")
     assert (await writer.get(f"/v2/{PAD}/blobs/{row['digest']}")).content == b"1.0.0\n"
     with pytest.raises(VersionExists):
