@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.formats.npm.hostile import publication
 from tests.registry.client import (
     OCI_CONFIG,
     OCI_MANIFEST,
@@ -107,6 +108,30 @@ def make_token(http: httpx.Client, secrets: Secrets) -> None:
         assert http.put(password, json=body, auth=("", token)).is_client_error
 
 
+def npm_door(http: httpx.Client, secrets: Secrets) -> None:
+    """Sign in, make tokens, publish and sign out as npm does, and fail to."""
+    login, tokens = "/npm/-/user/org.couchdb.user:admin", "/npm/-/npm/v1/tokens"
+    as_admin = {"Authorization": f"Bearer {secrets.known['token']}"}
+    for password, status in ((WRONG, 401), (PASSWORD, 201)):
+        given = {"name": "admin", "password": password}
+        entered = http.put(login, json=given)
+        made = http.post(tokens, json=given, headers=as_admin)
+        assert (entered.status_code, made.status_code) == (status, status)
+    entry = secrets.keep("token of npm's login", entered.json()["token"])
+    token = secrets.keep("token made by npm", made.json()["token"])
+    for status, secret in ((401, token[:-1]), (201, token), (403, token)):
+        headers = {"Authorization": f"Bearer {secret}"}
+        query = {"_authToken": secret}
+        put = http.put("/npm/@acme%2fpad", json=publication(), headers=headers, params=query)
+        assert put.status_code == status
+    for path in (f"{tokens}/token/{token}", f"/npm/-/user/token/{entry}"):
+        for wrong in (path + "x", path.replace("/token/", "/token%2f"), path + "/"):
+            assert http.delete(wrong, headers=as_admin).is_client_error
+        assert http.delete(path, headers=as_admin).status_code == 200
+    gone = {"Authorization": f"Bearer {entry}"}
+    assert http.delete(f"/npm/-/user/token/{entry}", headers=gone).status_code == 401
+
+
 def push(client: httpx.Client, secrets: Secrets) -> None:
     """Push an image by an upload of two chunks, and fail to."""
     blob = b"a layer"
@@ -187,10 +212,12 @@ def test_no_secret_is_told_to_anybody(tmp_path: Path, collector: Collector) -> N
         secrets.keep("password", PASSWORD)
         secrets.keep("wrong password", WRONG)
         secrets.keep("token", server.token())
+        run("org", "create", "acme", "--owner", "admin", "--data", data)
         hooks = {"response": [secrets.listen]}
         options = {"base_url": server.url, "event_hooks": hooks, "timeout": PATIENCE}
         with httpx.Client(**options) as http:
             bearer = sign_in(http, secrets)
+            npm_door(http, secrets)
         for number, key in enumerate(signing_keys(data)):
             secrets.keep(f"signing key {number}", key)
         authorization = {"Authorization": basic("admin", secrets.known["token"])}
