@@ -19,6 +19,7 @@ from registry.zerocopy import EXTENSION, WINDOW, is_cached
 from tests.registry.connected import connected, drained, receive_until
 
 CONTENT = b"from the file, the end"
+TRIES = 30
 
 
 class Counting(ThreadPoolExecutor):
@@ -99,33 +100,41 @@ async def test_a_thread_reads_what_the_page_cache_does_not_hold(
 ) -> None:
     """sendfile of a cold page would stop the loop, and everybody else, for as long as the disk."""
     executor, content = Counting(), os.urandom(WINDOW + WINDOW // 2 - 7) + b"the end"
-    paths = [tmp_path / "one", tmp_path / "another"]
-    for path in paths:
-        path.write_bytes(content)
-    with paths[0].open("rb") as one:
-        if not drop(one):
-            pytest.skip("temporary files lie on a file system whose pages cannot be dropped")
+    path, size = tmp_path / "large", len(content)
+    path.write_bytes(content)
     asyncio.get_running_loop().set_default_executor(executor)
-    size = len(content)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": headers(size)})
-        with paths[1].open("rb") as file:
-            os.fsync(file.fileno())
-            if cold:  # and nobody looks whether it is: that look begins to read
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        with path.open("rb") as file:
+            if cold:
+                drop(file)
             await send(of_file(file, size))
 
     peer, ours = socket.socketpair()
     async with connected(app, peer, ours):
-        peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        came = await receive_until(peer, b"the end")
-    assert came.endswith(content)
+        # To look whether a page is there begins to read it: a quick disk may be done by then.
+        for _ in range(TRIES if cold else 1):
+            peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            came = await receive_until(peer, b"the end")
+            assert came.endswith(content)
+            if executor.calls:
+                break
+    if cold and not executor.calls and not is_droppable(path):
+        pytest.skip("temporary files lie on a file system whose pages cannot be dropped")
     assert (executor.calls > 0) is cold
 
 
-def drop(file: BinaryIO) -> bool:
-    """Take a file out of the page cache; say whether that can be done here."""
+def drop(file: BinaryIO) -> None:
+    """Take a file out of the page cache, if its file system lets us."""
     os.fsync(file.fileno())
     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return not is_cached(file.fileno(), WINDOW - 1)
+
+
+def is_droppable(path: Path) -> bool:
+    with path.open("rb") as file:
+        for _ in range(TRIES):
+            drop(file)
+            if not is_cached(file.fileno(), WINDOW - 1):
+                return True
+    return False
