@@ -52,7 +52,7 @@ FIND_KEYS = """
 select digest, key from blobs where digest in (select value from json_each(cast($1 as text)))
 """
 LINK_BLOB = """
-insert into blobs (digest, size, key, created_at, orphaned_at) values ($1, $2, $3, $4, $4)
+insert into blobs (digest, size, key, created_at, orphaned_at) values ($1, $2, $3, $4, $6)
 on conflict (digest) do update set orphaned_at = excluded.orphaned_at, damaged_at = null,
   key = case when blobs.damaged_at is not null or blobs.key = $5
     then excluded.key else blobs.key end
@@ -270,7 +270,7 @@ async def keep(
     """Do what `link` does in a repository that is locked."""
     before = await tx.fetch_one(FIND_OBJECT, new.digest)
     key = None if before is None else before["key"]
-    blob_id = await _link(tx, new, replaced_key, key, at)
+    blob_id = await _link(tx, new, replaced_key, key, at, orphaned_at=at)
     await tx.execute(LINK_REPOSITORY_BLOB, repository_id, blob_id, at)
 
 
@@ -288,16 +288,25 @@ async def hold(
     before = {row["digest"]: row["key"] for row in await tx.fetch(FIND_KEYS, digests)}
     held = {}
     for new, replaced_key in objects:
-        held[str(new.digest)] = await _link(tx, new, replaced_key, before.get(new.digest), at)
+        key = before.get(new.digest)
+        held[str(new.digest)] = await _link(tx, new, replaced_key, key, at, orphaned_at=None)
     await tx.execute(HOLD_REPOSITORY_BLOBS, repository_id, json.dumps(sorted(set(held.values()))))
     return held
 
 
 async def _link(
-    tx: Transaction, new: NewObject, replaced_key: str | None, before: str | None, at: int
+    tx: Transaction,
+    new: NewObject,
+    replaced_key: str | None,
+    before: str | None,
+    at: int,
+    *,
+    orphaned_at: int | None,
 ) -> int:
     """Make an object a blob and return its id; the one that is not needed becomes trash."""
-    row = await tx.fetch_one(LINK_BLOB, new.digest, new.size, new.key, at, replaced_key)
+    row = await tx.fetch_one(
+        LINK_BLOB, new.digest, new.size, new.key, at, replaced_key, orphaned_at
+    )
     if row is None:
         raise RuntimeError("an upsert returned no row")
     if row["key"] != new.key:

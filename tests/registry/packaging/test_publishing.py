@@ -105,6 +105,8 @@ async def test_what_was_pushed_first_is_held_by_the_version_alone(
     await shelf.publish("1.0.0")
     rows = await shelf.world.rows("select uploaded_at, orphaned_at from repository_blobs")
     assert [tuple(row) for row in rows] == [(None, None)] * 2
+    blobs = await shelf.world.rows("select orphaned_at from blobs")
+    assert [row["orphaned_at"] for row in blobs] == [None] * 2
 
 
 async def test_another_package_does_not_get_a_repository_that_is_taken(shelf: Shelf) -> None:
