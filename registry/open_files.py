@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from registry.cached_open import open_cached
+from registry.page_cache import open_cached
 
 MOST = 64
 SECONDS = 10.0

@@ -5,8 +5,8 @@ protocol and the standard event loop; uvloop has no sendfile. Plain HTTP only: u
 cannot encrypt for us, and loop.sendfile would put another protocol in uvicorn's place.
 
 What each line below guards against was seen or read in the event loop's source:
-- A cold page blocks the whole loop inside os.sendfile. preadv with RWF_NOWAIT asks in 2 µs whether
-  the last byte of a window is in the page cache; if not, a thread reads the window first.
+- A cold page blocks the whole loop inside os.sendfile. So the kernel is asked whether it holds the
+  window (registry/page_cache.py); if not, a thread reads the window first.
 - fallback=False always: the fallback copies 16 kB blocks into a socket that may be dead.
 - transport.close() during a sendfile leaves its future pending for ever: only abort() ends it.
 - A disconnected cycle is asked before its started response is: uvicorn answers no send after that.
@@ -15,7 +15,6 @@ What each line below guards against was seen or read in the event loop's source:
 """
 
 import asyncio
-import errno
 import os
 import socket
 from asyncio.constants import _SendfileMode
@@ -28,6 +27,8 @@ from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+
+from registry.page_cache import is_cached
 
 EXTENSION = "http.response.zerocopysend"
 WINDOW = 4 * 1024 * 1024
@@ -227,20 +228,8 @@ class Sender:
             return 0
 
     async def _warm(self, file: HasDescriptor, offset: int, count: int) -> None:
-        if not is_cached(file.fileno(), offset + count - 1):
+        if not is_cached(file.fileno(), offset, count):
             await self._loop.run_in_executor(None, _read_through, file.fileno(), offset, count)
-
-
-def is_cached(descriptor: int, offset: int) -> bool:
-    """Whether a byte of a file is in the page cache; True where the kernel cannot say."""
-    flag = getattr(os, "RWF_NOWAIT", None)
-    if flag is None:
-        return True
-    try:
-        os.preadv(descriptor, [bytearray(1)], offset, flag)
-    except OSError as error:
-        return error.errno != errno.EAGAIN
-    return True
 
 
 def _read_through(descriptor: int, offset: int, count: int) -> None:

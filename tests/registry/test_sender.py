@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from registry.zerocopy import EXTENSION, WINDOW, is_cached
+from registry.page_cache import is_cached
+from registry.zerocopy import EXTENSION, WINDOW
 from tests.registry.connected import connected, drained, receive_until
 
 CONTENT = b"from the file, the end"
@@ -113,7 +114,8 @@ async def test_a_thread_reads_what_the_page_cache_does_not_hold(
 
     peer, ours = socket.socketpair()
     async with connected(app, peer, ours):
-        # To look whether a page is there begins to read it: a quick disk may be done by then.
+        # Without cachestat to look whether a page is there begins to read it, and a quick disk may
+        # be done by then.
         for _ in range(TRIES if cold else 1):
             peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             came = await receive_until(peer, b"the end")
@@ -135,6 +137,6 @@ def is_droppable(path: Path) -> bool:
     with path.open("rb") as file:
         for _ in range(TRIES):
             drop(file)
-            if not is_cached(file.fileno(), WINDOW - 1):
+            if not is_cached(file.fileno(), 0, WINDOW):
                 return True
     return False

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import httpx
 import pytest
 
-from registry.zerocopy import WINDOW, is_cached
+from registry.zerocopy import WINDOW
 from tests.durability.faults import TRACEABLE, Attached
 from tests.registry.client import digest_of
 from tests.registry.processes import Server, run
@@ -204,18 +204,3 @@ def test_a_file_that_was_cut_short_ends_the_connection(
             while chunk := raw.recv(1024 * 1024):
                 came += len(chunk)
         assert came < len(content) - 1_000_000
-
-
-def test_a_cold_page_is_told_from_a_warm_one(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(os.urandom(1024 * 1024))
-    with path.open("rb") as file:
-        file.read()
-        assert is_cached(file.fileno(), 1024 * 1024 - 1)
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        cold = not is_cached(file.fileno(), 1024 * 1024 - 1)
-        os.pread(file.fileno(), 1024 * 1024, 0)
-        assert is_cached(file.fileno(), 1024 * 1024 - 1)
-    if not cold:
-        pytest.skip("temporary files lie on a file system whose pages cannot be dropped")
