@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.durability.harness import Crowd
 
-ROUNDS = 30
+ROUNDS = 12
 
 
 async def test_what_was_acknowledged_survives_every_crash(
