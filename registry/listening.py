@@ -38,7 +38,7 @@ def listening(directory: Path) -> Listening | None:
 def _is_held(lock: Path) -> bool:
     with lock.open("rb") as file:
         try:
-            # Nobody starts a server in this moment in vain: there is a word of one already.
+            # For a moment: a server that starts meanwhile waits (registry.startup.LOOKS).
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import stat
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -33,6 +34,8 @@ FIRST_USER = "admin"
 LISTENING = "listening.json"
 """Where a server that is ready says its URLs and process id."""
 SERVE_LOCK = "serve.lock"
+LOOKS = (0.01, 0.05, 0.2)
+"""Seconds that a start waits before it says that another server has the directory."""
 RESTORING = "restoring"
 """The file that a restore leaves in a data directory until it has ended."""
 
@@ -66,7 +69,7 @@ def lock_directory(directory: Path) -> IO[str]:
     """Take the server's lock on a data directory; it ends with the process. Raises ConfigError."""
     file = open(directory / SERVE_LOCK, "a+", opener=_open_private)  # noqa: SIM115 - kept
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(file)
     except OSError as error:
         file.seek(0)
         holder = file.read().strip() or "an unknown process"
@@ -80,6 +83,16 @@ def lock_directory(directory: Path) -> IO[str]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def _lock(file: IO[str]) -> None:
+    """Take it; whoever only looks whether a server runs (registry/listening.py) has it shortly."""
+    for wait in LOOKS:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(wait)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def prepare_database(config: Config) -> bool:

@@ -1,5 +1,6 @@
 """What commands on the same machine know of the server that runs there."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.config import ConfigError
 from registry.listening import Listening, listening
+from registry.startup import SERVE_LOCK, lock_directory
 from tests.registry.client import OCI_MANIFEST, digest_of, image_manifest
 from tests.registry.processes import Server, run
 
@@ -94,3 +97,13 @@ def test_a_file_that_says_something_else_says_nothing(data: Path, text: str) -> 
 )
 def test_the_site_is_what_this_machine_s_clients_can_type(url: str, site: str) -> None:
     assert Listening((url, "http://other:1"), 7).site == site
+
+
+def test_a_look_keeps_no_server_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(tmp_path / SERVE_LOCK, "a") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr("time.sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+        with lock_directory(tmp_path), pytest.raises(ConfigError, match="another server works"):
+            lock_directory(tmp_path)
