@@ -20,11 +20,11 @@ from storage.periodic import Sleep
 log = logging.getLogger("packhouse.gc")
 
 LEASE = "purge"
-LEASE_SECONDS = 60
+LEASE_SECONDS = 10
 """How long the others wait for a holder that died, at most; each transaction begins it anew."""
 
 TURN = 0.1
-TURNS = 300
+TURNS = 150
 """Seconds between two looks whether another purge has ended, and how many looks."""
 
 
