@@ -1,6 +1,7 @@
 """What the HTTP parser under uvicorn leaves open: how long and how slow a request's head may be.
 
 And how long a connection may idle, with one timer a connection where uvicorn makes one an answer.
+Bodies are read in pieces as large as `bulk_reading` thinks good.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from registry.bulk_reading import BulkReading
 from registry.requests import log_exchange, unreadable
 from registry.zerocopy import ZeroCopyProtocol
 
@@ -31,6 +33,7 @@ class GuardedProtocol(ZeroCopyProtocol):
         self._came = 0
         self._idle_since: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._bulk: BulkReading | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
@@ -43,6 +46,8 @@ class GuardedProtocol(ZeroCopyProtocol):
         self._end_head()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+        if self._bulk is not None:
+            self._bulk.end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -50,6 +55,7 @@ class GuardedProtocol(ZeroCopyProtocol):
         self._came = len(data)
         super().data_received(data)
         if not self._in_head:
+            self._came_of_body(len(data))
             return
         self._await_head()
         self._head_bytes += len(data)
@@ -122,6 +128,14 @@ class GuardedProtocol(ZeroCopyProtocol):
             self._idle_timer = self.loop.call_later(rest, self._end_idle)
         else:
             self.timeout_keep_alive_handler()
+
+    def _came_of_body(self, size: int) -> None:
+        if self.cycle.more_body and not self.cycle.response_complete:
+            if self._bulk is None:
+                self._bulk = BulkReading(self.transport, self.loop)
+            self._bulk.came(size)
+        elif self._bulk is not None:
+            self._bulk.end()
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
