@@ -197,13 +197,14 @@ def _contenders(
 
 
 def measure(bench: Bench, row: Row) -> list[report.Outcome]:
-    """Run a row in interleaved turns over its contenders, and compare."""
+    """Run a row in turns over its contenders, each second turn backwards, and compare."""
     samples: dict[str, list[Sample]] = {name: [] for name in (PACKHOUSE, *row.limits)}
     failed: dict[str, str] = {}
-    for _ in range(1 if bench.quick else row.pairs):
+    for turn in range(1 if bench.quick else row.pairs):
         if row.before:
             row.before(bench)
-        for name in [name for name in samples if name not in failed]:
+        left = [name for name in samples if name not in failed]
+        for name in left if turn % 2 == 0 else reversed(left):
             try:
                 samples[name].append(row.measure(bench, name))
             except FAILURES as error:
