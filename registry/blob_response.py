@@ -14,12 +14,13 @@ from registry.blobs import Blob
 from registry.negotiation import etag_matches
 from registry.open_files import OpenFile, OpenFiles
 from registry.ranges import ByteRange, parse_range
+from registry.stored_response import StoredResponse
 from registry.zerocopy import EXTENSION
 from storage.blobs import PIECE, BlobStore
 from storage.errors import BlobMissing
 
 
-class BlobResponse(Response):
+class BlobResponse(StoredResponse):
     """Bytes [start, stop) of a stored object.
 
     `open` takes a local object's file before any header leaves; an open file survives its
@@ -78,7 +79,7 @@ class BlobResponse(Response):
         RangeInvalid.
         """
         if etag_matches(asked.get("if-none-match"), said["ETag"]):
-            return Response(status_code=304, headers=said)
+            return StoredResponse(status_code=304, headers=said)
         span = _range(asked, said["ETag"], blob.size)
         start, stop = (0, blob.size) if span is None else (span.start, span.stop)
         headers = {**said, "Accept-Ranges": "bytes", "Content-Length": str(stop - start)}
@@ -86,7 +87,7 @@ class BlobResponse(Response):
             headers["Content-Range"] = span.content_range(blob.size)
         status = 200 if span is None else 206
         if head:
-            return Response(status_code=status, headers=headers)
+            return StoredResponse(status_code=status, headers=headers)
         return await cls.open(files, store, blob, start, stop, status, headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

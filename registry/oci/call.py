@@ -1,8 +1,9 @@
 """One request to the OCI surface, and the headers all of its answers share."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers, QueryParams
@@ -15,6 +16,7 @@ from storage.errors import Invalid
 from storage.names import RepositoryName
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ def base_url(public_url: str, scheme: str, host: str) -> str:
     return f"{scheme}://{host}"
 
 
-def content_headers(media_type: str, digest: str, *, public: bool) -> dict[str, str]:
+@lru_cache(_REMEMBERED)
+def content_headers(media_type: str, digest: str, *, public: bool) -> Mapping[str, str]:
     """Return the headers of stored bytes: cacheable by digest, never run on our origin."""
     return {
         "Content-Type": media_type,

@@ -15,6 +15,7 @@ from registry.negotiation import accepts, etag_matches
 from registry.oci.call import Call, content_headers, next_link
 from registry.open_files import OpenFiles
 from registry.ranges import parse_content_range
+from registry.stored_response import StoredResponse
 from registry.uploads import Uploads
 from storage.blobs import BlobStore
 from storage.digest import ALGORITHMS, Digest
@@ -112,8 +113,9 @@ class Handlers:
         by_digest = isinstance(reference, Digest)
         headers = content_headers(found.media_type, found.digest, public=found.public and by_digest)
         if etag_matches(call.headers.get("if-none-match"), headers["ETag"]):
-            return Response(status_code=304, headers=headers)
-        return Response(found.data, headers=headers)
+            return StoredResponse(status_code=304, headers=headers)
+        headers = {**headers, "Content-Length": str(len(found.data))}
+        return StoredResponse(found.data, headers=headers)
 
     async def put_manifest(self, call: Call) -> Response:
         """end-7a and 7b: push by tag, or by digest with any number of `tag` parameters."""
