@@ -15,7 +15,7 @@ from registry.negotiation import etag_matches
 from registry.open_files import OpenFile, OpenFiles
 from registry.ranges import ByteRange, parse_range
 from registry.stored_response import StoredResponse
-from registry.zerocopy import EXTENSION
+from registry.zerocopy import EXTENSION, WINDOW
 from storage.blobs import PIECE, BlobStore
 from storage.errors import BlobMissing
 
@@ -107,7 +107,8 @@ class BlobResponse(StoredResponse):
                 await self._send_chunks(_read(file, start, stop), head, send)
                 return
             await send(head)
-            await send({"type": EXTENSION, "file": file, "offset": start, "count": stop - start})
+            part = {"file": file, "offset": start, "count": stop - start}
+            await send({"type": EXTENSION, **part, "cached": _is_cached(file, start, stop)})
 
     @staticmethod
     async def _send_chunks(
@@ -118,6 +119,10 @@ class BlobResponse(StoredResponse):
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _is_cached(file: OpenFile, start: int, stop: int) -> bool:
+    return 0 < stop - start <= WINDOW and file.is_cached(start, stop - start)
 
 
 def _range(asked: Mapping[str, str], etag: str, size: int) -> ByteRange | None:

@@ -8,17 +8,21 @@ there.
 
 import asyncio
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from registry.page_cache import open_cached
+from registry.page_cache import is_cached, open_cached
 
 MOST = 64
 SECONDS = 10.0
 """How long files stay open at most: what gc removes meanwhile keeps its space on the disk."""
+
+CACHED_SECONDS = 1.0
+"""How long the kernel is not asked again whether it holds what it held."""
 
 
 class OpenFile:
@@ -28,11 +32,13 @@ class OpenFile:
     this object any more: a request that was given up may be kept in a circle for long.
     """
 
-    __slots__ = ("_descriptor", "_readers")
+    __slots__ = ("_cached", "_cached_until", "_descriptor", "_readers")
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._readers = 1
+        self._cached = (0, 0)
+        self._cached_until = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -58,6 +64,19 @@ class OpenFile:
     def fileno(self) -> int:
         """Return the descriptor."""
         return self._descriptor
+
+    def is_cached(self, offset: int, count: int) -> bool:
+        """Whether the kernel holds these bytes, or did CACHED_SECONDS ago.
+
+        It drops pages that were just read last of all, and looks at each one to say so.
+        """
+        asked, at = (offset, count), time.monotonic()
+        if asked == self._cached and at < self._cached_until:
+            return True
+        if not is_cached(self._descriptor, offset, count):
+            return False
+        self._cached, self._cached_until = asked, at + CACHED_SECONDS
+        return True
 
 
 class OpenFiles:

@@ -6,7 +6,8 @@ cannot encrypt for us, and loop.sendfile would put another protocol in uvicorn's
 
 What each line below guards against was seen or read in the event loop's source:
 - A cold page blocks the whole loop inside os.sendfile. So the kernel is asked whether it holds the
-  window (registry/page_cache.py); if not, a thread reads the window first.
+  window (registry/page_cache.py); if not, a thread reads the window first. A message that says
+  `cached` (our own word in it) was asked for by who sends it.
 - fallback=False always: the fallback copies 16 kB blocks into a socket that may be dead.
 - transport.close() during a sendfile leaves its future pending for ever: only abort() ends it.
 - A disconnected cycle is asked before its started response is: uvicorn answers no send after that.
@@ -19,6 +20,7 @@ import os
 import socket
 from asyncio.constants import _SendfileMode
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,7 +39,9 @@ _JOINED = 64 * 1024
 _TURNS = 3
 _MORE = getattr(socket, "MSG_MORE", 0)
 _BODILESS = (204, 304)
-_UNUSUAL = (b"connection", b"transfer-encoding")
+_UNUSUAL = (b"connection", b"transfer-encoding", b"set-cookie")
+"""What needs more than to be written, or is not to be remembered."""
+_REMEMBERED = 500
 _SAFE = bytes(byte for byte in range(256) if byte not in b"\x7f" and (byte >= 0x20 or byte == 9))
 """What a header value may hold: a line break would begin another header."""
 
@@ -94,24 +98,20 @@ class Sender:
     def _wire(self, head: Message) -> tuple[bytes, int | None] | None:
         """Return a head as it is written, and the length it promises.
 
-        None for what uvicorn's cycle must see to: a peer that is gone or slow, a header about the
-        connection.
+        None for what uvicorn's cycle must see to: a peer that is gone or slow, a header that is
+        unusual. The last header is new with each answer (its request's id), the others seldom are.
         """
-        cycle, length = self._cycle, None
+        cycle, fields = self._cycle, head["headers"]
         if cycle.disconnected or cycle.flow.write_paused:
             return None
-        lines = []
-        for name, value in (*cycle.default_headers, *head["headers"]):
-            if name == b"content-length":
-                length = int(value)
-            elif name in _UNUSUAL:
-                return None
-            lines.append(b"%b: %b\r\n" % (name, value))
-        fields = b"".join(lines)
-        if fields.translate(None, _SAFE) != b"\r\n" * len(lines):
+        try:
+            lines, length = _render_known(tuple(fields[:-1]))
+            own, own_length = _render((*cycle.default_headers, *fields[-1:]))
+        except _Unusual:
             return None
         end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        return STATUS_LINE[head["status"]] + fields + end, length
+        length = own_length if length is None else length
+        return b"".join((STATUS_LINE[head["status"]], own, lines, end)), length
 
     def _send_whole(self, head: Message, message: Message) -> bool:
         """Write an answer that is complete and small in one piece; say whether that was done.
@@ -180,15 +180,21 @@ class Sender:
 
     async def _send_file(self, message: Message) -> None:
         file, offset, left = message["file"], message["offset"], message["count"]
-        cycle = self._cycle
+        cycle, known = self._cycle, message.get("cached", False)
         if cycle.scope["method"] == "HEAD":
             return
         while left and not cycle.disconnected:
             window = min(WINDOW, left)
-            await self._warm(file, offset, window)
+            if not (known or is_cached(file.fileno(), offset, window)):
+                await self._loop.run_in_executor(None, _read_through, file.fileno(), offset, window)
             if cycle.flow.write_paused:
                 await cycle.flow.drain()
-            sent = await self._sent(file, offset, window)
+            try:
+                sent = self._sent_at_once(file, offset, window)
+                if sent < window:
+                    sent += await self._sent_later(file, offset + sent, window - sent)
+            except (ConnectionError, TimeoutError, RuntimeError):
+                sent = 0  # the peer is gone: its transport closes, or has closed
             cycle.expected_content_length -= sent
             offset, left = offset + sent, left - sent
             if sent < window:
@@ -198,22 +204,17 @@ class Sender:
             if left:
                 await asyncio.sleep(0)  # a peer that keeps up must not keep the loop
 
-    async def _sent(self, file: HasDescriptor, offset: int, count: int) -> int:
-        try:
-            sent = self._sent_at_once(file, offset, count)
-            for _ in range(_TURNS):
-                if sent == count:
-                    return sent
-                await asyncio.sleep(0)
-                sent += self._sent_at_once(file, offset + sent, count - sent)
-            if sent < count:
-                rest: Any = file  # nothing but fileno() is asked of it
-                sent += await self._loop.sendfile(
-                    self._cycle.transport, rest, offset + sent, count - sent, fallback=False
-                )
-        except (ConnectionError, TimeoutError, RuntimeError):
-            return 0  # the peer is gone: its transport closes, or has closed
-        return sent
+    async def _sent_later(self, file: HasDescriptor, offset: int, count: int) -> int:
+        sent = 0
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+            sent += self._sent_at_once(file, offset + sent, count - sent)
+            if sent == count:
+                return sent
+        rest: Any = file  # nothing but fileno() is asked of it
+        return sent + await self._loop.sendfile(
+            self._cycle.transport, rest, offset + sent, count - sent, fallback=False
+        )
 
     def _sent_at_once(self, file: HasDescriptor, offset: int, count: int) -> int:
         """Send what the socket takes now; loop.sendfile's waiting costs more than 1 MB of bytes."""
@@ -227,9 +228,27 @@ class Sender:
         except BlockingIOError:
             return 0
 
-    async def _warm(self, file: HasDescriptor, offset: int, count: int) -> None:
-        if not is_cached(file.fileno(), offset, count):
-            await self._loop.run_in_executor(None, _read_through, file.fileno(), offset, count)
+
+class _Unusual(Exception):
+    """Headers that are about the connection, secret, or none that may be written."""
+
+
+def _render(fields: tuple[tuple[bytes, bytes], ...]) -> tuple[bytes, int | None]:
+    """Return headers as lines, and the length that they promise. Raises _Unusual."""
+    length = None
+    for name, value in fields:
+        if name == b"content-length":
+            length = int(value)
+        elif name in _UNUSUAL:
+            raise _Unusual
+    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+    if lines.translate(None, _SAFE) != b"\r\n" * len(fields):
+        raise _Unusual
+    return lines, length
+
+
+_render_known = lru_cache(_REMEMBERED)(_render)
+"""The answers about the same bytes begin alike."""
 
 
 def _read_through(descriptor: int, offset: int, count: int) -> None:

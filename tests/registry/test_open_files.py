@@ -12,6 +12,7 @@ import pytest
 
 from registry import open_files
 from registry.open_files import OpenFile, OpenFiles
+from registry.page_cache import is_cached
 
 
 def descriptors(path: Path) -> int:
@@ -208,3 +209,31 @@ async def test_what_the_collector_closes_waits_for_no_lock(file: Path) -> None:
     await asyncio.to_thread(lambda: None)
     await until(lambda: descriptors(file) == 0)
     assert not executor.reentered
+
+
+async def test_the_kernel_is_asked_again_for_other_bytes_and_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "object"
+    path.write_bytes(os.urandom(LARGE))
+    with OpenFile(os.open(path, os.O_RDONLY)) as file:
+        assert file.is_cached(0, LARGE)
+        if not dropped(file):
+            pytest.skip("temporary files lie on a file system whose pages cannot be dropped")
+        assert file.is_cached(0, LARGE)
+        assert not file.is_cached(0, LARGE - 1)
+        monkeypatch.setattr(open_files, "CACHED_SECONDS", 0.0)
+        os.pread(file.fileno(), LARGE, 0)
+        assert file.is_cached(0, LARGE - 1)
+        assert dropped(file)
+        assert not file.is_cached(0, LARGE - 1)
+
+
+LARGE = 1024 * 1024
+
+
+def dropped(file: OpenFile) -> bool:
+    """Take a file out of the page cache; False where its file system does not let us."""
+    os.fsync(file.fileno())
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return not is_cached(file.fileno(), 0, LARGE)

@@ -7,6 +7,7 @@ read there in the very moment that it sends, which over a network would be a mat
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -95,6 +96,47 @@ async def test_no_file_overtakes_bytes_that_wait_for_the_peer(path: Path) -> Non
     assert (came + first).partition(b"\r\n\r\n")[2] == before + CONTENT
 
 
+async def test_answers_that_begin_alike_keep_their_own_last_header(path: Path) -> None:
+    """What was rendered is used again, but for the id of the request."""
+    size, asked = len(CONTENT), 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal asked
+        asked += 1
+        named = [(b"x-number", b"%d" % asked)]
+        fields = named + headers(size) if asked == 3 else headers(size) + named
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        with path.open("rb") as file:
+            await send(of_file(file, size))
+
+    peer, ours = socket.socketpair()
+    async with connected(app, peer, ours):
+        for number in (1, 2, 3):
+            peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            head, _, body = (await receive_until(peer, b"the end")).partition(b"\r\n\r\n")
+            assert body == CONTENT
+            assert head.count(b"x-number: %d\r\n" % number) + head.endswith(b": %d" % number) == 1
+            assert head.count(b"content-length: %d" % size) == 1
+
+
+async def test_a_cookie_is_sent_and_not_remembered() -> None:
+    cookie = b"session=" + os.urandom(8).hex().encode()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        fields = [(b"set-cookie", cookie), *headers(len(CONTENT))]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": CONTENT})
+
+    held = sys.getrefcount(cookie)
+    peer, ours = socket.socketpair()
+    async with connected(app, peer, ours):
+        peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        came = await receive_until(peer, b"the end")
+    assert b"set-cookie: " + cookie + b"\r\n" in came
+    del ours
+    assert sys.getrefcount(cookie) == held
+
+
 @pytest.mark.parametrize("cold", [True, False])
 async def test_a_thread_reads_what_the_page_cache_does_not_hold(
     tmp_path: Path, *, cold: bool
@@ -125,6 +167,26 @@ async def test_a_thread_reads_what_the_page_cache_does_not_hold(
     if cold and not executor.calls and not is_droppable(path):
         pytest.skip("temporary files lie on a file system whose pages cannot be dropped")
     assert (executor.calls > 0) is cold
+
+
+async def test_who_asked_the_kernel_before_is_believed(tmp_path: Path) -> None:
+    executor, path = Counting(), tmp_path / "file"
+    path.write_bytes(CONTENT)
+    asyncio.get_running_loop().set_default_executor(executor)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        size = len(CONTENT)
+        await send({"type": "http.response.start", "status": 200, "headers": headers(size)})
+        with path.open("rb") as file:
+            drop(file)
+            await send({**of_file(file, size), "cached": True})
+
+    peer, ours = socket.socketpair()
+    async with connected(app, peer, ours):
+        for _ in range(3):
+            peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert (await receive_until(peer, b"the end")).endswith(CONTENT)
+    assert not executor.calls
 
 
 def drop(file: BinaryIO) -> None:
