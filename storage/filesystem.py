@@ -30,7 +30,8 @@ from storage.errors import BlobMissing, NoSpace
 T = TypeVar("T")
 
 CHECKPOINT = 32 * 1024 * 1024
-"""Bytes between two fdatasyncs (they bound the last fsync and the dirty pages) and space checks."""
+"""Bytes between two fdatasyncs and space checks. One runs at a time, beside the writing of the next
+bytes: so the last fsync is short, and at most twice as many bytes wait for the disk."""
 
 WHOLE = 512 * 1024
 """Bytes of an object that is written in one step and in its place, if no more come."""
@@ -153,17 +154,27 @@ class FilesystemStore:
         return self._blobs / key[:2] / key[2:4] / key
 
     async def _fill(self, file: AsyncFileIO, chunks: AsyncIterator[bytes]) -> None:
-        unsynced = 0
-        async for chunk in chunks:
-            with _no_space():
-                rest = memoryview(chunk)
-                while rest:
-                    rest = rest[await _settled(file.write(rest)) :]
-            unsynced += len(chunk)
-            del chunk, rest  # not kept while the next one comes
-            if unsynced >= CHECKPOINT:
-                unsynced = 0
-                await self._run(self._checkpoint, file.fileno())
+        """Write all chunks, and have the disk take what is written while more comes."""
+        unsynced, syncing = 0, None
+        try:
+            async for chunk in chunks:
+                with _no_space():
+                    rest = memoryview(chunk)
+                    while rest:
+                        rest = rest[await _settled(file.write(rest)) :]
+                unsynced += len(chunk)
+                del chunk, rest  # not kept while the next one comes
+                if unsynced >= CHECKPOINT:
+                    if syncing is not None:
+                        await syncing
+                    syncing = asyncio.create_task(self._run(self._checkpoint, file.fileno()))
+                    unsynced = 0
+            if syncing is not None:
+                await syncing
+        finally:
+            if syncing is not None:
+                with suppress(Exception):  # raised above, or another one is on its way
+                    await _settled(syncing)  # the file must not close under it
 
     @asynccontextmanager
     async def _opened(

@@ -20,6 +20,7 @@ from storage.errors import NoSpace
 from storage.filesystem import CHECKPOINT, WHOLE, WRITERS, FilesystemStore
 
 MIB = 1024 * 1024
+PATIENCE = 60
 
 
 @pytest.fixture
@@ -131,9 +132,72 @@ async def test_dirty_pages_are_bounded_while_a_write_runs(
     assert len(calls) == 1 + 100 * MIB // CHECKPOINT
 
 
+class SlowDisk:
+    """An fdatasync that waits until it is let go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go_on, self.files = threading.Event(), list[int]()
+        self._begun, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        monkeypatch.setattr(os, "fdatasync", self._sync)
+
+    async def begun(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self._begun.wait()
+
+    def _sync(self, descriptor: int) -> None:
+        self._loop.call_soon_threadsafe(self._begun.set)
+        assert self.go_on.wait(PATIENCE)
+        self.files.append(os.fstat(descriptor).st_ino)
+
+
+async def test_more_is_written_while_the_disk_takes_what_was(
+    store: FilesystemStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, syncing = SlowDisk(monkeypatch), 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal syncing
+        for number in range(2 * CHECKPOINT // MIB - 1):
+            yield bytes(MIB)
+            if number >= CHECKPOINT // MIB:
+                await disk.begun()
+                syncing += not disk.go_on.is_set()
+        disk.go_on.set()
+        yield bytes(2 * MIB)
+
+    stored = await store.write(chunks())
+    assert syncing == CHECKPOINT // MIB - 1
+    assert disk.files == [store.path(stored.key).stat().st_ino] * 2
+
+
+@pytest.mark.parametrize("end", [asyncio.CancelledError, ConnectionError])
+async def test_a_write_that_is_given_up_ends_after_what_the_disk_takes(
+    tmp_path: Path,
+    store: FilesystemStore,
+    monkeypatch: pytest.MonkeyPatch,
+    end: type[BaseException],
+) -> None:
+    disk, inodes = SlowDisk(monkeypatch), list[int]()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield bytes(CHECKPOINT)
+        yield b"more"
+        await disk.begun()
+        inodes.extend(path.stat().st_ino for path in tree(tmp_path) if path.is_file())
+        asyncio.get_running_loop().call_later(0.1, disk.go_on.set)
+        raise end
+
+    with pytest.raises(end):
+        await store.write(chunks())
+    assert disk.files == inodes
+    assert len(inodes) == 1
+    assert files(tmp_path) == set()
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 @pytest.mark.parametrize(
-    ("failing", "size", "calls"), [("fsync", 1, 6), ("fsync", WHOLE, 7), ("rename", WHOLE, 1)]
+    ("failing", "size", "calls"),
+    [("fsync", 1, 6), ("fsync", WHOLE, 7), ("rename", WHOLE, 1), ("fdatasync", CHECKPOINT, 1)],
 )
 async def test_a_write_that_fails_at_any_step_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, size: int, calls: int, code: int
