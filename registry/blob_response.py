@@ -107,8 +107,10 @@ class BlobResponse(StoredResponse):
                 await self._send_chunks(_read(file, start, stop), head, send)
                 return
             await send(head)
-            part = {"file": file, "offset": start, "count": stop - start}
-            await send({"type": EXTENSION, **part, "cached": _is_cached(file, start, stop)})
+            part = {"type": EXTENSION, "file": file, "offset": start, "count": stop - start}
+            if 0 < stop - start <= WINDOW:  # of more the sender asks, window by window
+                part["cached"] = file.is_cached(start, stop - start)
+            await send(part)
 
     @staticmethod
     async def _send_chunks(
@@ -119,10 +121,6 @@ class BlobResponse(StoredResponse):
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _is_cached(file: OpenFile, start: int, stop: int) -> bool:
-    return 0 < stop - start <= WINDOW and file.is_cached(start, stop - start)
 
 
 def _range(asked: Mapping[str, str], etag: str, size: int) -> ByteRange | None:

@@ -22,7 +22,7 @@ SECONDS = 10.0
 """How long files stay open at most: what gc removes meanwhile keeps its space on the disk."""
 
 CACHED_SECONDS = 1.0
-"""How long the kernel is not asked again whether it holds what it held."""
+"""How long the kernel is not asked again whether it holds bytes that it held."""
 
 
 class OpenFile:
@@ -32,11 +32,12 @@ class OpenFile:
     this object any more: a request that was given up may be kept in a circle for long.
     """
 
-    __slots__ = ("_cached", "_cached_until", "_descriptor", "_readers")
+    __slots__ = ("_cached", "_cached_seconds", "_cached_until", "_descriptor", "_readers")
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, cached_seconds: float = CACHED_SECONDS) -> None:
         self._descriptor = descriptor
         self._readers = 1
+        self._cached_seconds = cached_seconds
         self._cached = (0, 0)
         self._cached_until = 0.0
 
@@ -66,16 +67,16 @@ class OpenFile:
         return self._descriptor
 
     def is_cached(self, offset: int, count: int) -> bool:
-        """Whether the kernel holds these bytes, or did CACHED_SECONDS ago.
+        """Whether the kernel holds these bytes, or did within the last CACHED_SECONDS.
 
-        It drops pages that were just read last of all, and looks at each one to say so.
+        To answer, the kernel looks at each page; what was read just now it drops last of all.
         """
         asked, at = (offset, count), time.monotonic()
         if asked == self._cached and at < self._cached_until:
             return True
         if not is_cached(self._descriptor, offset, count):
             return False
-        self._cached, self._cached_until = asked, at + CACHED_SECONDS
+        self._cached, self._cached_until = asked, at + self._cached_seconds
         return True
 
 

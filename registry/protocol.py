@@ -7,7 +7,7 @@ Bodies are read in pieces as large as `bulk_reading` thinks good.
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from registry.bulk_reading import BulkReading
 from registry.requests import log_exchange, unreadable
@@ -34,6 +34,7 @@ class GuardedProtocol(ZeroCopyProtocol):
         self._idle_since: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._bulk: BulkReading | None = None
+        self._receiving: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
@@ -52,13 +53,14 @@ class GuardedProtocol(ZeroCopyProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and count what does not end a head."""
-        self._came = len(data)
+        self._came, awaited = len(data), self._in_head
         super().data_received(data)
         if not self._in_head:
             self._came_of_body(len(data))
             return
         self._await_head()
-        self._head_bytes += len(data)
+        if awaited:  # else it began in this read, behind the end of a body
+            self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             if self._answering:
                 self.transport.abort()
@@ -130,12 +132,16 @@ class GuardedProtocol(ZeroCopyProtocol):
             self.timeout_keep_alive_handler()
 
     def _came_of_body(self, size: int) -> None:
-        if self.cycle.more_body and not self.cycle.response_complete:
-            if self._bulk is None:
-                self._bulk = BulkReading(self.transport, self.loop)
+        cycle = self.cycle  # None before the first request, and after what is none
+        if cycle is None or not cycle.more_body or cycle.response_complete:
+            if self._bulk is not None:
+                self._bulk.end()
+        elif cycle is self._receiving and self._bulk is not None:
             self._bulk.came(size)
-        elif self._bulk is not None:
-            self._bulk.end()
+        else:
+            self._receiving = cycle
+            self._bulk = self._bulk or BulkReading(self.transport, self.loop)
+            self._bulk.begin(_left(cycle))
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -160,6 +166,14 @@ class GuardedProtocol(ZeroCopyProtocol):
             self._await_head()  # the next request may wait for this answer to end
         elif not self.transport.is_closing():
             self.transport.close()
+
+
+def _left(cycle: RequestResponseCycle) -> int | None:
+    """Return how much of a body is to come whose head has just been read; None: nobody said."""
+    for name, value in cycle.scope["headers"]:
+        if name == b"content-length":
+            return int(value) - len(cycle.body)
+    return None
 
 
 def guarded(head_seconds: float) -> type[GuardedProtocol]:

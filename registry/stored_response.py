@@ -6,6 +6,7 @@ from functools import lru_cache
 from starlette.responses import Response
 
 _REMEMBERED = 1000
+"""Answers' headers."""
 
 
 class StoredResponse(Response):

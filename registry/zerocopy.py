@@ -7,7 +7,7 @@ cannot encrypt for us, and loop.sendfile would put another protocol in uvicorn's
 What each line below guards against was seen or read in the event loop's source:
 - A cold page blocks the whole loop inside os.sendfile. So the kernel is asked whether it holds the
   window (registry/page_cache.py); if not, a thread reads the window first. A message that says
-  `cached` (our own word in it) was asked for by who sends it.
+  `cached` (our own word in it) was asked for by who sends it: asked twice, some kernels lie.
 - fallback=False always: the fallback copies 16 kB blocks into a socket that may be dead.
 - transport.close() during a sendfile leaves its future pending for ever: only abort() ends it.
 - A disconnected cycle is asked before its started response is: uvicorn answers no send after that.
@@ -42,6 +42,7 @@ _BODILESS = (204, 304)
 _UNUSUAL = (b"connection", b"transfer-encoding", b"set-cookie")
 """What needs more than to be written, or is not to be remembered."""
 _REMEMBERED = 500
+"""Heads of answers about what is stored."""
 _SAFE = bytes(byte for byte in range(256) if byte not in b"\x7f" and (byte >= 0x20 or byte == 9))
 """What a header value may hold: a line break would begin another header."""
 
@@ -99,13 +100,16 @@ class Sender:
         """Return a head as it is written, and the length it promises.
 
         None for what uvicorn's cycle must see to: a peer that is gone or slow, a header that is
-        unusual. The last header is new with each answer (its request's id), the others seldom are.
+        unusual. Headers are pairs in tuples, of which the last is new with each answer (its
+        request's id); those of what is stored are else the same again and again.
         """
         cycle, fields = self._cycle, head["headers"]
         if cycle.disconnected or cycle.flow.write_paused:
             return None
         try:
-            lines, length = _render_known(tuple(fields[:-1]))
+            shared = tuple(fields[:-1])
+            stored = any(name == b"etag" for name, _ in shared)
+            lines, length = _render_known(shared) if stored else _render(shared)
             own, own_length = _render((*cycle.default_headers, *fields[-1:]))
         except _Unusual:
             return None
@@ -180,12 +184,12 @@ class Sender:
 
     async def _send_file(self, message: Message) -> None:
         file, offset, left = message["file"], message["offset"], message["count"]
-        cycle, known = self._cycle, message.get("cached", False)
+        cycle, cached = self._cycle, message.get("cached")
         if cycle.scope["method"] == "HEAD":
             return
         while left and not cycle.disconnected:
             window = min(WINDOW, left)
-            if not (known or is_cached(file.fileno(), offset, window)):
+            if not (is_cached(file.fileno(), offset, window) if cached is None else cached):
                 await self._loop.run_in_executor(None, _read_through, file.fileno(), offset, window)
             if cycle.flow.write_paused:
                 await cycle.flow.drain()
@@ -248,7 +252,6 @@ def _render(fields: tuple[tuple[bytes, bytes], ...]) -> tuple[bytes, int | None]
 
 
 _render_known = lru_cache(_REMEMBERED)(_render)
-"""The answers about the same bytes begin alike."""
 
 
 def _read_through(descriptor: int, offset: int, count: int) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers, QueryParams
@@ -17,6 +18,7 @@ from storage.names import RepositoryName
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _REMEMBERED = 1000
+"""Blobs and manifests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,14 @@ def base_url(public_url: str, scheme: str, host: str) -> str:
 @lru_cache(_REMEMBERED)
 def content_headers(media_type: str, digest: str, *, public: bool) -> Mapping[str, str]:
     """Return the headers of stored bytes: cacheable by digest, never run on our origin."""
-    return {
+    headers = {
         "Content-Type": media_type,
         "Docker-Content-Digest": digest,
         "ETag": f'"{digest}"',
         "Cache-Control": "public, max-age=31536000, immutable" if public else "private",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
+    return MappingProxyType(headers)  # all callers share it
 
 
 def next_link(path: str, **query: str | int) -> dict[str, str]:

@@ -211,21 +211,17 @@ async def test_what_the_collector_closes_waits_for_no_lock(file: Path) -> None:
     assert not executor.reentered
 
 
+@pytest.mark.parametrize(("seconds", "asked_again"), [(3600, False), (0, True)])
 async def test_the_kernel_is_asked_again_for_other_bytes_and_after_a_while(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, seconds: float, *, asked_again: bool
 ) -> None:
     path = tmp_path / "object"
     path.write_bytes(os.urandom(LARGE))
-    with OpenFile(os.open(path, os.O_RDONLY)) as file:
+    with OpenFile(os.open(path, os.O_RDONLY), seconds) as file:
         assert file.is_cached(0, LARGE)
         if not dropped(file):
             pytest.skip("temporary files lie on a file system whose pages cannot be dropped")
-        assert file.is_cached(0, LARGE)
-        assert not file.is_cached(0, LARGE - 1)
-        monkeypatch.setattr(open_files, "CACHED_SECONDS", 0.0)
-        os.pread(file.fileno(), LARGE, 0)
-        assert file.is_cached(0, LARGE - 1)
-        assert dropped(file)
+        assert file.is_cached(0, LARGE) is not asked_again
         assert not file.is_cached(0, LARGE - 1)
 
 

@@ -186,6 +186,8 @@ async def test_who_asked_the_kernel_before_is_believed(tmp_path: Path) -> None:
         for _ in range(3):
             peer.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             assert (await receive_until(peer, b"the end")).endswith(CONTENT)
+    if not is_droppable(path):
+        pytest.skip("temporary files lie on a file system whose pages cannot be dropped")
     assert not executor.calls
 
 
