@@ -15,7 +15,6 @@ from contextlib import suppress
 from registry.config import ConfigError
 
 BACKLOG = 2048
-USER_TIMEOUT_MILLISECONDS = 300_000
 _DESCRIPTORS = (1_048_576, 10_240)  # the second is what macOS grants at least
 _PATIENCE_SECONDS = 2.0
 _FREE_PORT_ATTEMPTS = 50
@@ -103,9 +102,6 @@ def _set_options(bound: socket.socket) -> None:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if bound.family == socket.AF_INET6:
         bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    with suppress(AttributeError, OSError):
-        # End connections whose peer acknowledges nothing for five minutes (accepted ones inherit).
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
 
 
 def _refusal(host: str, port: int, error: OSError) -> str:

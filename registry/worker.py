@@ -17,11 +17,13 @@ from registry.config import Config
 from registry.logs import configure_logging
 from registry.protocol import guarded
 from registry.sockets import BACKLOG, raise_descriptor_limit
+from registry.stalled import LOOK_SECONDS, Stalled
 from registry.tls import Certificates, Pair
 
 log = logging.getLogger("packhouse.worker")
 
 KEEP_ALIVE_SECONDS = 75
+_TICKS_A_SECOND = 10  # uvicorn's
 
 BuildApp = Callable[..., ASGIApp]
 """Makes the application of a Config, in the worker; importable by name, as it gets there by that.
@@ -83,11 +85,12 @@ async def _serve(
 
 
 class _AnnouncingServer(uvicorn.Server):
-    """Says when it listens, with the queue that uvicorn was not told of."""
+    """Says when it listens, with the queue that uvicorn was not told of; ends stalled answers."""
 
     def __init__(self, config: uvicorn.Config, lifeline: Connection) -> None:
         super().__init__(config)
         self._lifeline = lifeline
+        self._stalled = Stalled()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -95,6 +98,11 @@ class _AnnouncingServer(uvicorn.Server):
             bound.listen(BACKLOG)  # uvicorn has just set it to 1
         if self.started:
             self._lifeline.send("ready")
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % (LOOK_SECONDS * _TICKS_A_SECOND) == 0:
+            self._stalled.look(self.server_state.connections)
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig != signal.SIGINT:

@@ -37,11 +37,11 @@ async def connected(
         transport.abort()
 
 
-async def receive_until(peer: socket.socket, end: bytes) -> bytes:
-    """Receive until what came ends so; what came."""
+async def receive_until(peer: socket.socket, end: bytes, most: int = 65536) -> bytes:
+    """Receive, up to so many bytes at a time, until what came ends so; what came."""
     came = b""
     while not came.endswith(end):
-        chunk = await _receive(peer)
+        chunk = await _receive(peer, most)
         assert chunk, f"the connection ended after {came[-200:]!r}"
         came += chunk
     return came
@@ -55,9 +55,9 @@ async def receive_all(peer: socket.socket) -> bytes:
     return came
 
 
-async def _receive(peer: socket.socket) -> bytes:
+async def _receive(peer: socket.socket, most: int = 65536) -> bytes:
     async with asyncio.timeout(PATIENCE):
-        return await asyncio.get_running_loop().sock_recv(peer, 65536)
+        return await asyncio.get_running_loop().sock_recv(peer, most)
 
 
 def drained(peer: socket.socket) -> bytes:
