@@ -74,7 +74,11 @@ class SqliteDatabase(Database):
             return await self._read_later(error, sqlite.fetch_one, sql, args)
 
     async def fetch_column(self, sql: str, *args: Value) -> Sequence[Any]:
-        return await self._read(sqlite.fetch_column, sql, args)
+        self._check_caller()
+        try:
+            return self._answers.fetch_column(sql, args)
+        except sqlite3.Error as error:
+            return await self._read_later(error, sqlite.fetch_column, sql, args)
 
     async def fetch(self, sql: str, *args: Value) -> Sequence[Row]:
         self._check_caller()

@@ -7,7 +7,8 @@ the one that the statement would give, and a change holds for the next read.
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from storage import sqlite_connection as sqlite
 from storage.database import Row, Value
@@ -18,9 +19,14 @@ MOST = 1024
 ROW_BYTES = 16 * 1024
 """Bytes of text and blobs in a row that is kept."""
 
+COLUMNS_BYTES = 8 * 1024 * 1024
+"""Bytes of all columns that are kept: some hundred pages of a thousand names."""
+
+_OBJECT_BYTES = 64
+
 
 class Answers:
-    """First rows of statements, over one connection that reads and is in no transaction.
+    """First rows or columns of statements, over a connection that reads and is in no transaction.
 
     One look at the version serves one turn of the event loop: what runs in it was asked before the
     look, so a commit after the look need not be seen, and whoever is told of it runs in a later
@@ -34,6 +40,8 @@ class Answers:
         self._seen = -1
         self._looked = False
         self._kept: dict[tuple[str, Sequence[Value]], Row | None] = {}
+        self._columns: dict[tuple[str, Sequence[Value]], Sequence[Any]] = {}
+        self._columns_bytes = 0
 
     def fetch_one(self, sql: str, args: tuple[Value, ...]) -> Row | None:
         """Return the first row of a statement as it is now. Raises sqlite3.Error."""
@@ -51,12 +59,35 @@ class Answers:
             self._kept[asked] = row
         return row
 
+    def fetch_column(self, sql: str, args: tuple[Value, ...]) -> Sequence[Any]:
+        """Return the first column of a statement's rows as they are now. Raises sqlite3.Error."""
+        if not self._looked:
+            self._look()
+        asked = (sql, args)
+        try:
+            return self._columns[asked]
+        except (KeyError, TypeError):
+            column = tuple(sqlite.fetch_column(self._connection, sql, args))  # shared from now on
+            self._looked = False
+        size = _size(column) + _size(args) + _OBJECT_BYTES * len(column)
+        if self._columns_bytes + size > COLUMNS_BYTES:
+            self._forget_columns()
+        if size <= COLUMNS_BYTES:
+            self._columns[asked] = column
+            self._columns_bytes += size
+        return column
+
+    def _forget_columns(self) -> None:
+        self._columns.clear()
+        self._columns_bytes = 0
+
     def _look(self) -> None:
         # All rows are fetched, for an open statement would hold its snapshot.
         version = self._version.execute("pragma data_version").fetchall()[0][0]
         if version != self._seen:
             self._seen = version
             self._kept.clear()
+            self._forget_columns()
         self._looked = True
         asyncio.get_running_loop().call_soon(self._end_turn)
 
@@ -64,5 +95,5 @@ class Answers:
         self._looked = False
 
 
-def _size(row: Row) -> int:
-    return sum(len(value) for value in row if isinstance(value, str | bytes))
+def _size(values: Iterable[Any]) -> int:
+    return sum(len(value) for value in values if isinstance(value, str | bytes))

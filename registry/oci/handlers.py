@@ -1,5 +1,6 @@
 """The endpoints of the distribution specification: read the call, ask one service, answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.responses import JSONResponse, Response
@@ -20,7 +21,7 @@ from registry.uploads import Uploads
 from storage.blobs import BlobStore
 from storage.digest import ALGORITHMS, Digest
 from storage.errors import DigestInvalid, Invalid
-from storage.names import Tag, parse_reference, parse_tag
+from storage.names import RepositoryName, Tag, parse_reference, parse_tag
 
 MAX_TAG_PARAMETERS = 100
 CHUNK_MIN_LENGTH = 64 * 1024 * 1024
@@ -161,9 +162,8 @@ class Handlers:
         if page.last is not None:
             path = f"/v2/{call.repository}/tags/list"
             headers = next_link(path, n=len(page.items), last=page.last)
-        return JSONResponse(
-            {"name": str(call.repository), "tags": list(page.items)}, headers=headers
-        )
+        body = _tag_list(call.repository, page.items)
+        return Response(body, media_type="application/json", headers=headers)
 
     async def list_referrers(self, call: Call) -> Response:
         """end-12a and 12b: an index of what refers to a digest."""
@@ -207,6 +207,12 @@ def _tag_parameters(call: Call) -> list[Tag]:
     if len(values) > MAX_TAG_PARAMETERS:
         raise Invalid(f"push at most {MAX_TAG_PARAMETERS} tags at once")
     return [parse_tag(value) for value in values]
+
+
+def _tag_list(repository: RepositoryName, tags: Sequence[str]) -> str:
+    """Render up to 10,000 tags: their grammar has nothing that JSON escapes."""
+    names = ",".join([f'"{tag}"' for tag in tags])
+    return f'{{"name":"{repository}","tags":[{names}]}}'
 
 
 def _upload_headers(call: Call, upload: str, size: int) -> dict[str, str]:

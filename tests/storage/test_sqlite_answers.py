@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -37,6 +37,10 @@ class Asked:
         """Return the name of a thing."""
         row = self.answers.fetch_one(NAMED, (number,))
         return None if row is None else str(row["name"])
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all things."""
+        return self.answers.fetch_column("select name from things order by id", ())
 
     @property
     def ran(self) -> int:
@@ -107,6 +111,31 @@ async def test_no_snapshot_stays_open(db: SqliteDatabase, asked: Asked, tmp_path
     with closing(sqlite3.connect(tmp_path / "packhouse.db", isolation_level=None)) as other:
         busy, _, _ = other.execute("pragma wal_checkpoint(truncate)").fetchone()
     assert busy == 0  # a reader in a transaction keeps the log from beginning anew
+
+
+async def test_a_column_is_read_once_until_somebody_commits(asked: Asked, tmp_path: Path) -> None:
+    for name in ("c", "d"):
+        first = asked.names()
+        await asyncio.sleep(0)
+        assert asked.names() is first
+        commit_elsewhere(tmp_path, f"insert into things (name) values ('{name}')")
+        await asyncio.sleep(0)
+        assert asked.names() == (*first, name)
+    assert asked.ran == 3
+    assert asked.answers.fetch_column(NAMED, (1,)) == ("a",)
+    assert asked.answers.fetch_column(NAMED, (2,)) == ("b",)
+
+
+async def test_columns_that_are_kept_have_so_many_bytes(db: SqliteDatabase, asked: Asked) -> None:
+    page = 100_000
+    await db.execute("update things set name = $1 where id = 1", "x" * page)
+    for number in range(sqlite_answers.COLUMNS_BYTES // page + 2):
+        assert len(asked.answers.fetch_column(f"{NAMED} -- {number}", (1,))[0]) == page
+    assert 0 < len(asked.answers._columns) < 10
+    await db.execute("update things set name = $1 where id = 1", "x" * sqlite_answers.COLUMNS_BYTES)
+    ran = asked.ran
+    assert [len(asked.names()[0]) for _ in range(2)] == [sqlite_answers.COLUMNS_BYTES] * 2
+    assert asked.ran == ran + 2
 
 
 async def test_large_rows_are_read_each_time(db: SqliteDatabase, asked: Asked) -> None:
