@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from registry.accepting import Shares
 from registry.config import Config, ConfigError
 from registry.self_signed import renew_on_last_day
 from registry.sockets import listen, urls
@@ -56,6 +57,7 @@ class Supervisor:
         self._build = build
         self._count = config.workers or min(os.cpu_count() or 1, 4)
         self._context = multiprocessing.get_context("spawn")
+        self._connections = self._context.RawArray("i", self._count)
         self._workers: list[_Worker] = []
         self._certificate = CertificateFiles(config.tls) if config.tls else None
         self._metrics: MetricsListener | None = None
@@ -102,18 +104,20 @@ class Supervisor:
 
     def _start(self, number: int, sockets: Sequence[socket.socket]) -> _Worker:
         if self._metrics is None:
-            return self._spawn(self._build, sockets)
+            return self._spawn(number, self._build, sockets)
         ours, theirs = self._context.Pipe()
-        worker = self._spawn(partial(self._build, scrapes=theirs), sockets)
+        worker = self._spawn(number, partial(self._build, scrapes=theirs), sockets)
         theirs.close()
         self._metrics.join(number, worker.process.pid or 0, ours)
         return worker
 
-    def _spawn(self, build: BuildApp, sockets: Sequence[socket.socket]) -> _Worker:
+    def _spawn(self, number: int, build: BuildApp, sockets: Sequence[socket.socket]) -> _Worker:
+        self._connections[number] = 0  # its predecessor's are closed
+        shares = Shares(self._connections, number)
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=run_worker,
-            args=(build, self._config, list(sockets), theirs, self._pair),
+            args=(build, self._config, list(sockets), shares, theirs, self._pair),
             name="packhouse-worker",
         )
         process.start()

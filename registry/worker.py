@@ -13,6 +13,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from registry.accepting import FairListener, Shares
 from registry.config import Config
 from registry.logs import configure_logging
 from registry.protocol import guarded
@@ -36,6 +37,7 @@ def run_worker(
     build: BuildApp,
     config: Config,
     sockets: Sequence[socket.socket],
+    shares: Shares,
     lifeline: Connection,
     pair: Pair | None,
 ) -> None:
@@ -52,13 +54,14 @@ def run_worker(
     threading.Thread(target=_listen_to, args=(lifeline, certificates), daemon=True).start()
     configure_logging(config.log_level)
     raise_descriptor_limit()
-    asyncio.run(_serve(build, config, list(sockets), lifeline, certificates))
+    asyncio.run(_serve(build, config, sockets, shares, lifeline, certificates))
 
 
 async def _serve(
     build: BuildApp,
     config: Config,
-    sockets: list[socket.socket],
+    sockets: Sequence[socket.socket],
+    shares: Shares,
     lifeline: Connection,
     certificates: Certificates | None,
 ) -> None:
@@ -69,7 +72,7 @@ async def _serve(
             loop="asyncio",
             ws="none",
             lifespan="on",
-            # One connection a wake-up, so that a burst spreads over the workers.
+            # One connection a wake-up, so that the others may take the next.
             backlog=1,
             access_log=False,
             log_config=None,
@@ -80,16 +83,18 @@ async def _serve(
             ssl_context_factory=None if certificates is None else certificates.give,
         ),
         lifeline,
+        shares,
     )
-    await server.serve(sockets=sockets)
+    await server.serve(sockets=[FairListener(bound, shares) for bound in sockets])
 
 
 class _AnnouncingServer(uvicorn.Server):
     """Says when it listens, with the queue that uvicorn was not told of; ends stalled answers."""
 
-    def __init__(self, config: uvicorn.Config, lifeline: Connection) -> None:
+    def __init__(self, config: uvicorn.Config, lifeline: Connection, shares: Shares) -> None:
         super().__init__(config)
         self._lifeline = lifeline
+        self._shares = shares
         self._stalled = Stalled()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -100,6 +105,7 @@ class _AnnouncingServer(uvicorn.Server):
             self._lifeline.send("ready")
 
     async def on_tick(self, counter: int) -> bool:
+        self._shares.say(len(self.server_state.connections))
         if counter % (LOOK_SECONDS * _TICKS_A_SECOND) == 0:
             self._stalled.look(self.server_state.connections)
         return await super().on_tick(counter)

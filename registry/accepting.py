@@ -1,0 +1,62 @@
+"""Which worker takes a new connection: one that has the fewest, unless it is busy.
+
+All workers wait at the same sockets and wake together, and the first takes what there is: of eight
+connections one worker often got six, and once all, while the other had nothing to do.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, MutableSequence
+from dataclasses import dataclass
+from typing import Any
+
+PATIENCE_SECONDS = 0.002
+"""How long a worker leaves a connection to others; meanwhile it does whatever else it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How many connections each worker has, in memory of all; `number` is the one that writes."""
+
+    counts: MutableSequence[int]
+    number: int
+
+    def say(self, count: int) -> None:
+        """Tell the others how many this worker has."""
+        self.counts[self.number] = count
+
+    def add(self) -> None:
+        """Tell the others of one more."""
+        self.counts[self.number] += 1
+
+    @property
+    def largest(self) -> bool:
+        """Whether some other worker has fewer."""
+        return min(self.counts) < self.counts[self.number]
+
+
+class FairListener(socket.socket):
+    """A listening socket that lets workers with fewer connections go first."""
+
+    def __init__(
+        self, bound: socket.socket, shares: Shares, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(fileno=bound.detach())
+        self.shares = shares
+        self._clock = clock
+        self._since: float | None = None
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take a connection; BlockingIOError, as if there were none, while others should."""
+        if self.shares.largest:
+            now = self._clock()
+            if self._since is None:
+                self._since = now
+            if now - self._since < PATIENCE_SECONDS:
+                os.sched_yield()
+                raise BlockingIOError
+        self._since = None
+        taken = super().accept()
+        self.shares.add()
+        return taken
