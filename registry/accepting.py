@@ -14,6 +14,9 @@ from typing import Any
 PATIENCE_SECONDS = 0.002
 """How long a worker leaves a connection to others; meanwhile it does whatever else it has."""
 
+ANOTHER_SECONDS = 1.0
+"""After so long it is another connection that waits: nobody says who took the last one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shares:
@@ -31,7 +34,7 @@ class Shares:
         self.counts[self.number] += 1
 
     @property
-    def largest(self) -> bool:
+    def has_more(self) -> bool:
         """Whether some other worker has fewer."""
         return min(self.counts) < self.counts[self.number]
 
@@ -49,9 +52,9 @@ class FairListener(socket.socket):
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Take a connection; BlockingIOError, as if there were none, while others should."""
-        if self.shares.largest:
+        if self.shares.has_more:
             now = self._clock()
-            if self._since is None:
+            if self._since is None or now - self._since >= ANOTHER_SECONDS:
                 self._since = now
             if now - self._since < PATIENCE_SECONDS:
                 os.sched_yield()

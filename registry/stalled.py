@@ -48,7 +48,7 @@ class Stalled:
         now, since = self._clock(), {}
         for connection in list(connections) if _SUPPORTED else ():
             taken = None
-            with suppress(OSError):  # closed just now
+            with suppress(OSError):  # reset just now
                 taken = taken_while_more_waits(connection.transport.get_extra_info("socket"))
             if taken is None:
                 continue
@@ -62,8 +62,13 @@ class Stalled:
         self._since = since
 
 
-def taken_while_more_waits(connected: socket.socket) -> int | None:
-    """Return how many bytes the peer has acknowledged in all, None if none wait. Raises OSError."""
+def taken_while_more_waits(connected: socket.socket | None) -> int | None:
+    """Return how many bytes the peer has acknowledged in all, None if none wait. Raises OSError.
+
+    Of a connection that has just ended the socket is closed, or under TLS no longer there.
+    """
+    if connected is None or connected.fileno() < 0:
+        return None
     waiting = fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, bytes(4))
     if not any(waiting):
         return None

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from registry.accepting import PATIENCE_SECONDS, FairListener, Shares
+from registry.accepting import ANOTHER_SECONDS, PATIENCE_SECONDS, FairListener, Shares
 
 
 @pytest.fixture
@@ -77,6 +77,20 @@ def test_a_worker_that_does_not_come_is_not_waited_for(bound: socket.socket, clo
         awake.accept()[0].close()
         with socket.create_connection(bound.getsockname()), pytest.raises(BlockingIOError):
             awake.accept()  # the next one has a time of its own
+
+
+def test_who_left_one_to_the_others_leaves_them_the_next_too(
+    bound: socket.socket, clock: Clock
+) -> None:
+    many, few = workers(bound, 2, clock)
+    with many, few:
+        many.shares.say(5)
+        for _ in range(3):
+            with socket.create_connection(bound.getsockname()):
+                with pytest.raises(BlockingIOError):
+                    many.accept()
+                few.accept()[0].close()
+            clock.now += ANOTHER_SECONDS
 
 
 def test_who_lost_connections_takes_the_next(bound: socket.socket, clock: Clock) -> None:

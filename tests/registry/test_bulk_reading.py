@@ -65,71 +65,60 @@ def least(ours: socket.socket) -> int:
     return ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
 
 
-async def test_what_comes_slowly_is_read_as_it_comes(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
-    slow = Clocked(ends[1])
+@pytest.fixture
+async def clocked(ends: tuple[socket.socket, socket.socket]) -> Clocked:
+    return Clocked(ends[1])
+
+
+async def test_what_comes_slowly_is_read_as_it_comes(clocked: Clocked) -> None:
     for _ in range(2 * FAST_BYTES // 16384):
-        slow.came(16384, after=0.01)
-        assert slow.waits_for == 1
+        clocked.came(16384, after=0.01)
+        assert clocked.waits_for == 1
 
 
-async def test_what_comes_fast_gathers_until_it_has_waited_long_enough(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
-    fast = Clocked(ends[1])
-    fast.comes_fast()
-    fast.came(LEAST, after=LONGEST_SECONDS * 0.9)
-    fast.timers.go_to(fast.timers.now + LONGEST_SECONDS * 0.9)
-    assert fast.waits_for == LEAST  # the read between wound the timer up
-    fast.timers.go_to(fast.timers.now + LONGEST_SECONDS)
-    assert fast.waits_for == 1
+async def test_what_comes_fast_gathers_until_it_has_waited_long_enough(clocked: Clocked) -> None:
+    clocked.comes_fast()
+    clocked.came(LEAST, after=LONGEST_SECONDS * 0.9)
+    clocked.timers.go_to(clocked.timers.now + LONGEST_SECONDS * 0.9)
+    assert clocked.waits_for == LEAST  # the read between wound the timer up
+    clocked.timers.go_to(clocked.timers.now + LONGEST_SECONDS)
+    assert clocked.waits_for == 1
 
 
 async def test_a_pause_that_was_short_goes_on_gathering_and_a_long_one_does_not(
-    ends: tuple[socket.socket, socket.socket],
+    clocked: Clocked,
 ) -> None:
-    fast = Clocked(ends[1])
-    fast.comes_fast()
-    fast.came(len(PIECE), after=LONGEST_SECONDS)
-    assert fast.waits_for == LEAST
-    fast.timers.go_to(fast.timers.now + LONGEST_SECONDS)
-    fast.came(len(PIECE), after=1)
-    assert fast.waits_for == 1
+    clocked.comes_fast()
+    clocked.came(len(PIECE), after=LONGEST_SECONDS)
+    assert clocked.waits_for == LEAST
+    clocked.timers.go_to(clocked.timers.now + LONGEST_SECONDS)
+    clocked.came(len(PIECE), after=1)
+    assert clocked.waits_for == 1
 
 
-async def test_the_end_of_a_body_lets_the_next_request_in(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
-    fast = Clocked(ends[1])
-    fast.comes_fast()
-    fast.reading.end()
-    assert fast.waits_for == 1
+async def test_the_end_of_a_body_lets_the_next_request_in(clocked: Clocked) -> None:
+    clocked.comes_fast()
+    clocked.reading.end()
+    assert clocked.waits_for == 1
 
 
-async def test_a_body_is_fast_by_its_own_bytes_alone(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
-    fast = Clocked(ends[1])
-    fast.came(FAST_BYTES - 1, after=0.001)
-    fast.reading.begin(None)
-    fast.comes_fast()
-    fast.reading.begin(None)
-    fast.comes_fast()
+async def test_a_body_is_fast_by_its_own_bytes_alone(clocked: Clocked) -> None:
+    clocked.came(FAST_BYTES - 1, after=0.001)
+    clocked.reading.begin(None)
+    clocked.comes_fast()
+    clocked.reading.begin(None)
+    clocked.comes_fast()
 
 
-async def test_no_more_bytes_are_waited_for_than_are_left(
-    ends: tuple[socket.socket, socket.socket],
-) -> None:
-    fast = Clocked(ends[1])
-    fast.reading.begin(FAST_BYTES + LEAST + 1000)
-    fast.comes_fast()
-    fast.came(LEAST - 1000, after=0.001)
-    assert fast.waits_for == 2000
-    fast.reading.begin(FAST_BYTES + 1)
+async def test_no_more_bytes_are_waited_for_than_are_left(clocked: Clocked) -> None:
+    clocked.reading.begin(FAST_BYTES + LEAST + 1000)
+    clocked.comes_fast()
+    clocked.came(LEAST - 1000, after=0.001)
+    assert clocked.waits_for == 2000
+    clocked.reading.begin(FAST_BYTES + 1)
     for _ in range(FAST_BYTES // len(PIECE)):
-        fast.came(len(PIECE), after=0.001)
-    assert fast.waits_for == 1
+        clocked.came(len(PIECE), after=0.001)
+    assert clocked.waits_for == 1
 
 
 @pytest.mark.parametrize("announced", [True, False])

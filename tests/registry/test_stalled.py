@@ -2,15 +2,19 @@
 
 import asyncio
 import socket
+import ssl
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.responses import Response
 
 from registry.protocol import GuardedProtocol
 from registry.stalled import STALLED_SECONDS, Stalled, taken_while_more_waits
+from tests.clients.server import make_certificate
 from tests.registry.connected import PATIENCE, connected, receive_all, receive_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells")
@@ -96,6 +100,34 @@ async def test_who_takes_nothing_is_cut_and_who_takes_little_is_not() -> None:
         assert not slow.protocol.transport.is_closing()
         await slow.read_all()
         assert slow.taken == len(BODY)
+
+
+@pytest.mark.parametrize("tls", [True, False])
+async def test_a_connection_that_has_just_ended_is_no_trouble(tmp_path: Path, *, tls: bool) -> None:
+    """Its socket ends a turn of the loop before the server hears of it."""
+    ended = asyncio.get_running_loop().create_future()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set_result(writer.transport)
+
+    ours, theirs = contexts(tmp_path) if tls else (None, None)
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ours) as server:
+        address = server.sockets[0].getsockname()
+        _, writer = await asyncio.open_connection(*address, ssl=theirs)
+        async with asyncio.timeout(PATIENCE):
+            Stalled().look([SimpleNamespace(transport=await ended)])
+        writer.close()
+
+
+def contexts(home: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return a server's side of TLS, and that of a client who trusts it."""
+    certificate, key = make_certificate(home)
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(certificate, key)
+    return ours, ssl.create_default_context(cafile=certificate)
 
 
 async def test_who_has_taken_everything_may_wait() -> None:
