@@ -11,6 +11,8 @@ from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from typing import Any
 
+from registry import congestion
+
 PATIENCE_SECONDS = 0.002
 """How long a worker leaves a connection to others; meanwhile it does whatever else it has."""
 
@@ -46,6 +48,7 @@ class FairListener(socket.socket):
         self, bound: socket.socket, shares: Shares, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(fileno=bound.detach())
+        self._elsewhere = congestion.begin_unpaced(self)
         self.shares = shares
         self._clock = clock
         self._since: float | None = None
@@ -60,6 +63,8 @@ class FairListener(socket.socket):
                 os.sched_yield()
                 raise BlockingIOError
         self._since = None
-        taken = super().accept()
+        taken, peer = super().accept()
         self.shares.add()
-        return taken
+        if self._elsewhere is not None:
+            congestion.settle(taken, peer, self._elsewhere)
+        return taken, peer
