@@ -126,9 +126,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def machine() -> dict[str, Any]:
     """What the numbers depend on."""
+    pacing = Path("/proc/sys/net/ipv4/tcp_congestion_control")
     return {
         "processors": os.cpu_count(),
         "kernel": platform.release(),
+        "congestion control": pacing.read_text().strip() if pacing.exists() else "unknown",
         "python": platform.python_version(),
         "load": os.getloadavg()[0],
     }

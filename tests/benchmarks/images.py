@@ -157,7 +157,7 @@ ROWS = [
         LIMITS,
         pull,
         lower=True,
-        pairs=5,
+        pairs=11,
         quick=False,
         takes=900,
         cpu_per="GB",
