@@ -15,6 +15,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.registry.forked import forks
+
 PACKHOUSE = Path(sys.executable).with_name("packhouse")
 PATIENCE = 120
 """Seconds until a test gives up on a process: none takes this long that is well."""
@@ -28,13 +30,16 @@ def environment(**settings: str) -> dict[str, str]:
 
 def run(*arguments: object, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    return subprocess.run(
-        [PACKHOUSE, *map(str, arguments)],
+    words, chosen = [*map(str, arguments)], environment(**settings)
+    if not any(name.startswith("PYTHON") for name in settings):
+        return forks().run(words, stdin, chosen, PATIENCE)
+    return subprocess.run(  # Python reads those at its beginning
+        [PACKHOUSE, *words],
         input=stdin,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
-        env=environment(**settings),
+        env=chosen,
         check=False,
     )
 
