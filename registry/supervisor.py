@@ -205,7 +205,10 @@ class Supervisor:
             self._waker.send_bytes(b"look")
 
     def _shut_down(self, sockets: Sequence[socket.socket]) -> None:
-        self._ready_file().unlink(missing_ok=True)
+        try:
+            self._ready_file().unlink(missing_ok=True)
+        except OSError as error:  # a disk that is gone keeps nobody running
+            log.warning("listening.json stays: %s", error)
         for bound in sockets:
             bound.close()  # while one process holds it, clients are let in and never answered
         for worker in self._workers:

@@ -445,3 +445,15 @@ def listens(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_a_stop_needs_no_file(data: Path) -> None:
+    with Server(data) as server:
+        workers = server.workers()
+        said = data / "listening.json"
+        said.unlink()
+        said.mkdir()  # no error of a disk is as easily had
+        assert server.stop() == 0
+        wait_for_end(workers)
+    assert "listening.json stays" in server.text
+    assert "Traceback" not in server.text
